@@ -1,0 +1,73 @@
+# Everything a person or CI runs. `make` alone lists the targets.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+COMPILE := $(BIN)/pip-compile --quiet --strip-extras --generate-hashes --unsafe-package affidavit --no-annotate --no-header \
+	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options
+# Where the tests find a browser. Debian calls it chromium, others chromium-browser or google-chrome.
+CHROMIUM := $(BIN)/python tools/chromium.py
+TESTS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install lock demo test check-style lint types docs chromium requirements format bench bench-large soak build clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(VENV)/.installed ## make .venv with every extra, from the lock file
+
+$(VENV)/.installed: requirements/dev.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --require-hashes -r requirements/dev.txt
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+lock: ## write the lock files anew, with the newest versions that pyproject.toml admits
+	$(COMPILE) --upgrade --all-extras --output-file requirements/dev.txt pyproject.toml requirements/dev.in
+	$(COMPILE) --extra server --constraint requirements/dev.txt --output-file requirements/server.txt pyproject.toml
+	sed -i -e '/^#/d' -e '/^$$/d' requirements/dev.txt requirements/server.txt
+	sed -i '1i # Made by make lock: every package that development needs, with the hashes of all its files.' requirements/dev.txt
+	sed -i '1i # Made by make lock: every package that the server needs, with the hashes of all its files.' requirements/server.txt
+
+demo: install ## fill a database with a believable company, serve it, print a login link
+	$(BIN)/affidavit demo
+
+test: lint docs chromium ## everything that CI runs
+	$(BIN)/python -m pytest $(TESTS)
+
+lint: install ## style, format and types
+	$(BIN)/ruff check --quiet .
+	$(BIN)/ruff format --quiet --check .
+	$(BIN)/mypy
+
+format: install ## put every file in its format
+	$(BIN)/ruff check --quiet --fix . || true
+	$(BIN)/ruff format --quiet .
+
+docs: install ## build the documentation; a broken link fails
+	$(BIN)/properdocs build --quiet --strict --site-dir site
+
+chromium: install
+	$(CHROMIUM)
+
+requirements: install ## write docs/requirements.md from the marks on the tests
+	$(BIN)/python tools/requirements.py
+
+bench: install ## measure against the raw engine, up to a million events
+	$(BIN)/python -m bench
+
+bench-large: install ## the same at ten million events
+	$(BIN)/python -m bench --large
+
+soak: install ## the long runs: kill the server and its worker fifty times under load
+	$(BIN)/python -m pytest -m soak --timeout 7200 tests
+
+build: install ## the wheel and the source archive, in dist/
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --outdir dist .
+
+clean: ## remove what make made, .venv included
+	rm -rf $(VENV) dist build site .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -1,0 +1,89 @@
+"""What tests of every folder use: the browser, real audit logs, the profile of Hypothesis."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tools import chromium
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+CHROMIUM_FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+"""Headless, as root, and without a single connection of the browser's own."""
+
+# No deadline: two busy cores make honest examples slow. A failure prints how to repeat it.
+settings.register_profile(
+    "affidavit", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("thorough", settings.get_profile("affidavit"), max_examples=2_000)
+settings.load_profile(os.environ.get("AFFIDAVIT_TEST_PROFILE", "affidavit"))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the long runs to ``make soak``, which asks for them by their mark."""
+    if config.option.markexpr:
+        return
+    soak = [item for item in items if item.get_closest_marker("soak")]
+    if soak:
+        config.hook.pytest_deselected(items=soak)
+        items[:] = [item for item in items if item not in soak]
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Callable[..., Path]:
+    """The finder of real audit logs: ``shared_data("cloudtrail", "invictus")``."""
+    from tests.shared_data import shared_data
+
+    return shared_data
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Headless Chromium of the system; a test that needs it fails where there is none.
+
+    Per module and not per session: while it is open, no other test of this thread can start an event loop.
+    """
+    path = chromium.find()
+    if path is None:
+        pytest.fail(f"no browser on PATH: one of {', '.join(chromium.NAMES)}; make chromium installs it")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=path, args=list(CHROMIUM_FLAGS))
+        try:
+            yield opened
+        finally:
+            opened.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page in a browser context of its own, that fails the test on an error of a script or of the CSP."""
+    context = browser.new_context()
+    errors: list[str] = []
+    opened = context.new_page()
+    opened.on("pageerror", lambda error: errors.append(str(error)))
+    opened.on(
+        "console",
+        lambda message: errors.append(message.text) if "Content Security Policy" in message.text else None,
+    )
+    try:
+        yield opened
+    finally:
+        context.close()
+    assert errors == []
