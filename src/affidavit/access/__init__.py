@@ -1,0 +1,1 @@
+"""Who may do what: abilities, credentials, and the one scope function that every route uses."""
