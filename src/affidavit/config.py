@@ -302,7 +302,7 @@ def _convert(name: str, value: Any, source: str) -> Any:
     if isinstance(value, list) and isinstance(_TYPES[name], msgspec.inspect.VarTupleType):
         value = [part.strip() for item in value for part in str(item).split(",") if part.strip()]
     try:
-        converted = msgspec.convert(value, _FIELDS[name], strict=False)
+        converted = msgspec.convert(value, _FIELDS[name], strict=False, dec_hook=_path)
         Settings(**{name: converted})
     except msgspec.ValidationError as error:
         raise ConfigError(
@@ -311,6 +311,12 @@ def _convert(name: str, value: Any, source: str) -> Any:
     except ConfigError as error:
         raise ConfigError(f"{name} ({source}): {error.message}") from error
     return converted
+
+
+def _path(kind: type, value: Any) -> Any:
+    if kind is Path and isinstance(value, str | Path) and str(value):
+        return Path(value)
+    raise ValueError("must be a path")
 
 
 def _rule(name: str, error: msgspec.ValidationError) -> str:
