@@ -95,6 +95,29 @@ def test_the_lock_files_agree_and_cover_what_the_package_needs() -> None:
     assert names <= dev.keys()
 
 
+def test_documents_outside_the_site_link_to_what_exists() -> None:
+    """Every relative link of the Markdown files that make docs does not check leads somewhere."""
+    pages = [path for path in tracked() if path.suffix == ".md" and ROOT / "docs" not in path.parents]
+    broken = [
+        f"{page.relative_to(ROOT)}: {target}"
+        for page in pages
+        for target in re.findall(r"\]\((?!https?://|#|mailto:)([^)#]+)", page.read_text(encoding="utf-8"))
+        if not (page.parent / target).exists()
+    ]
+    assert broken == []
+
+
+def test_every_decision_is_in_the_list() -> None:
+    """docs/design/index.md names every dated page beside it, with its date, oldest first."""
+    folder = ROOT / "docs" / "design"
+    listed = re.findall(
+        r"^\| ([\d-]+) \| .*\(([\w.-]+)\) \|$", (folder / "index.md").read_text(), re.MULTILINE
+    )
+    assert sorted(name for _, name in listed) == sorted(path.name for path in folder.glob("2*.md"))
+    assert all(name.startswith(f"{date}-") for date, name in listed)
+    assert [date for date, _ in listed] == sorted(date for date, _ in listed)
+
+
 def test_the_page_of_requirements_is_what_the_tests_say() -> None:
     """docs/requirements.md is current; make requirements writes it."""
     assert requirements.PAGE.read_text(encoding="utf-8") == requirements.page(requirements.shown())
