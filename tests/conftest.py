@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,12 +25,12 @@ CHROMIUM_FLAGS = (
 )
 """Headless, as root, and without a single connection of the browser's own."""
 
-# No deadline: two busy cores make honest examples slow. A failure prints how to repeat it.
+# No deadline: two busy cores make honest examples slow. --hypothesis-profile=thorough looks longer.
 settings.register_profile(
     "affidavit", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile("thorough", settings.get_profile("affidavit"), max_examples=2_000)
-settings.load_profile(os.environ.get("AFFIDAVIT_TEST_PROFILE", "affidavit"))
+settings.load_profile("affidavit")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
