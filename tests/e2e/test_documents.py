@@ -48,13 +48,8 @@ def address(tmp_path: Path, reader: dict[str, str]) -> Iterator[str]:
 
 def run(script: str, folder: Path, environment: dict[str, str]) -> str:
     """Run a script and return what it printed; a command that fails ends it."""
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
+    command = ["bash", "-euo", "pipefail", "-c", script]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     return done.stdout
 
