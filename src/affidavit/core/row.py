@@ -1,0 +1,203 @@
+"""The stored form of an event: clear columns, five groups as exact text, one secret.
+
+A :class:`Row` is on its way into a store, a :class:`StoredEvent` came out of one. The groups are kept as
+the exact text that is hashed (never re-serialised), so an answer is spliced together from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from affidavit.core.event import GROUPS
+from affidavit.core.ids import format_id, microseconds_of
+from affidavit.core.times import DAY, format_time
+
+__all__ = [
+    "COLUMNS",
+    "LATE_AFTER",
+    "ROW_VERSION",
+    "Recorded",
+    "Row",
+    "StoredEvent",
+    "encode_event",
+    "encode_group",
+]
+
+ROW_VERSION = 1
+"""The version of the stored form that this program writes."""
+
+LATE_AFTER = DAY
+"""An event that occurred longer than this before it was recorded is late, in microseconds."""
+
+COLUMNS = (
+    "id",
+    "version",
+    "organization",
+    "project",
+    "action",
+    "outcome",
+    "severity",
+    "source",
+    "imported",
+    "parent_id",
+    "facts",
+    "actor_id",
+    "actor",
+    "resources",
+    "context",
+    "changes",
+    "details",
+    "secret",
+    "remains",
+    "recorded_at",
+)
+"""The columns of ``affidavit_events`` in the order of every INSERT and SELECT, ``seq`` apart."""
+
+encode_group = msgspec.json.Encoder(order="sorted").encode
+"""Canonical JSON (FORMATS 1): no white space, keys sorted by code point at every depth, non-ASCII unescaped."""
+
+_decode_object = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class Recorded(NamedTuple):
+    """What became of one event that was handed in."""
+
+    id: bytes
+    duplicate: bool
+
+
+class Row(msgspec.Struct, frozen=True, gc=False):
+    """One event ready to be stored.
+
+    Attributes:
+        id: 16 bytes.
+        organization: its tenant.
+        values: the values of :data:`COLUMNS` without the last, ``recorded_at``.
+        recorded_at: microseconds since 1970 UTC; ``None`` lets the store read its clock at the insert.
+        given: whether the caller named the event (key or id), so that it may exist already.
+        compare: whether an existing event must have the same content (else it is simply a duplicate).
+        filled: context fields that we filled in ourselves; they do not count when contents are compared.
+        size: bytes of the five groups.
+    """
+
+    id: bytes
+    organization: str
+    values: tuple[Any, ...]
+    recorded_at: int | None
+    given: bool
+    compare: bool
+    filled: frozenset[str]
+    size: int
+
+
+class StoredEvent:
+    """One row of the event table, its groups decoded on demand.
+
+    Attributes are named as the columns; times are microseconds since 1970 UTC; a group that was erased or has
+    expired is ``None``.
+    """
+
+    __slots__ = ("_groups", "_values", "seq")
+
+    seq: int
+    _values: tuple[Any, ...]
+    _groups: dict[str, Any] | None
+
+    def __init__(self, seq: int, values: tuple[Any, ...]) -> None:
+        self.seq = seq
+        self._values = values
+        self._groups = None
+
+    id: bytes = property(lambda self: self._values[0])  # type: ignore[assignment]
+    version: int = property(lambda self: self._values[1])  # type: ignore[assignment]
+    organization: str = property(lambda self: self._values[2])  # type: ignore[assignment]
+    project: str | None = property(lambda self: self._values[3])  # type: ignore[assignment]
+    action: str = property(lambda self: self._values[4])  # type: ignore[assignment]
+    outcome: str = property(lambda self: self._values[5])  # type: ignore[assignment]
+    severity: str = property(lambda self: self._values[6])  # type: ignore[assignment]
+    source: str = property(lambda self: self._values[7])  # type: ignore[assignment]
+    imported: bool = property(lambda self: bool(self._values[8]))  # type: ignore[assignment]
+    parent_id: bytes | None = property(lambda self: self._values[9])  # type: ignore[assignment]
+    facts: str | None = property(lambda self: self._values[10])  # type: ignore[assignment]
+    actor_id: str | None = property(lambda self: self._values[11])  # type: ignore[assignment]
+    actor: str | None = property(lambda self: self._values[12])  # type: ignore[assignment]
+    resources: str | None = property(lambda self: self._values[13])  # type: ignore[assignment]
+    context: str | None = property(lambda self: self._values[14])  # type: ignore[assignment]
+    changes: str | None = property(lambda self: self._values[15])  # type: ignore[assignment]
+    details: str | None = property(lambda self: self._values[16])  # type: ignore[assignment]
+    secret: bytes | None = property(lambda self: self._values[17])  # type: ignore[assignment]
+    remains: str | None = property(lambda self: self._values[18])  # type: ignore[assignment]
+    recorded_at: int = property(lambda self: self._values[19])  # type: ignore[assignment]
+
+    @property
+    def occurred_at(self) -> int:
+        """When it happened, from the id."""
+        return microseconds_of(self._values[0])
+
+    @property
+    def late(self) -> bool:
+        """Recorded more than 24 hours after it occurred."""
+        return self.recorded_at - self.occurred_at > LATE_AFTER
+
+    @property
+    def texts(self) -> tuple[str | None, ...]:
+        """The five group texts in the order of ``GROUPS``."""
+        return self._values[12:17]
+
+    def groups(self) -> dict[str, Any]:
+        """The fields of all five groups, decoded, in one dictionary; erased ones are missing."""
+        if self._groups is None:
+            merged: dict[str, Any] = {}
+            for text in self._values[12:17]:
+                if text is not None and text != "{}":
+                    merged.update(_decode_object(text))
+            self._groups = merged
+        return self._groups
+
+    @property
+    def redacted(self) -> tuple[str, ...]:
+        """The groups whose values are gone."""
+        return tuple(name for name, text in zip(GROUPS, self.texts, strict=True) if text is None)
+
+    @property
+    def inconsistent(self) -> tuple[str, ...]:
+        """The query columns that say something else than the groups: somebody edited the table."""
+        if self._values[12] is None:
+            return () if self.actor_id is None else ("actor_id",)
+        actor = self.groups().get("actor")
+        said = actor.get("id") if isinstance(actor, Mapping) else None
+        return () if said == self.actor_id else ("actor_id",)
+
+
+def encode_event(event: StoredEvent, title: str | None = None) -> bytes:
+    """The event as one JSON object of the API: clear fields first, then the fields of the groups.
+
+    Absent fields are left out; the texts of the groups go in as they are stored.
+
+    Args:
+        event: the stored row.
+        title: the catalog's title of the action.
+    """
+    values = event._values
+    parts = [
+        f'{{"id":"{format_id(values[0])}","organization":"{values[2]}"',
+        f'"project":"{values[3]}"' if values[3] is not None else "",
+        f'"action":"{values[4]}"',
+        f'"title":{encode_group(title).decode()}' if title is not None else "",
+        f'"occurred_at":"{format_time(event.occurred_at)}"',
+        f'"recorded_at":"{format_time(values[19])}"',
+        f'"outcome":"{values[5]}","severity":"{values[6]}","source":"{values[7]}"',
+        '"imported":true' if values[8] else "",
+        f'"parent_id":"{format_id(values[9])}"' if values[9] is not None else "",
+        f'"state":"pending","late":{"true" if event.late else "false"}',
+        *(text[1:-1] for text in values[12:17] if text is not None),
+        f'"facts":{values[10]}' if values[10] is not None else "",
+    ]
+    if event.redacted:
+        parts.append(f'"redacted":{encode_group(event.redacted).decode()}')
+    if event.inconsistent:
+        parts.append(f'"inconsistent":{encode_group(event.inconsistent).decode()}')
+    return (",".join(filter(None, parts)) + "}").encode()

@@ -1,0 +1,238 @@
+"""Every error that Affidavit raises, in one tree.
+
+::
+
+    AffidavitError
+    ├── Refused                     the caller's input breaks a rule
+    │   ├── InvalidEvent            one or more events break the event model (HTTP 422)
+    │   ├── InvalidCatalog          a catalog or a metadata schema breaks its rules (HTTP 422)
+    │   ├── InvalidQuery            a parameter, filter or token breaks its rule (HTTP 400)
+    │   ├── TooLarge                a body or batch above its limit (HTTP 413)
+    │   └── IdConflict              other content under an existing id (HTTP 409)
+    ├── AccessRefused
+    │   ├── NotSignedIn             no credential, or one that is unknown, expired or revoked (HTTP 401)
+    │   ├── MissingAbility          a credential without the ability that is asked for (HTTP 403)
+    │   └── NotFound                absent, or outside the credential's scope (HTTP 404)
+    ├── ConfigError                 a setting that is unknown or breaks its rule
+    ├── IndexUnavailable            the index was deleted or broke; reads go on without it
+    └── StorageError                the database refused or failed (HTTP 503)
+        ├── StorageBusy             another process holds the write lock for too long
+        ├── StorageFull             no space left
+        ├── StorageReadOnly         the database or its folder cannot be written
+        ├── SchemaMissing           no Affidavit tables: run ``affidavit migrate``
+        ├── SchemaTooNew            made by a newer version of Affidavit
+        ├── SchemaChanged           a migration that was applied has other text now
+        └── NotADatabase            not an SQLite file, or a damaged one
+
+The docstring of a class is its default message. ``category`` is the label that metrics use.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import msgspec
+
+__all__ = [
+    "AccessRefused",
+    "AffidavitError",
+    "ConfigError",
+    "FieldError",
+    "IdConflict",
+    "IndexUnavailable",
+    "InvalidCatalog",
+    "InvalidEvent",
+    "InvalidQuery",
+    "MissingAbility",
+    "NotADatabase",
+    "NotFound",
+    "NotSignedIn",
+    "Refused",
+    "SchemaChanged",
+    "SchemaMissing",
+    "SchemaTooNew",
+    "StorageBusy",
+    "StorageError",
+    "StorageFull",
+    "StorageReadOnly",
+    "TooLarge",
+]
+
+VALUE_CHARACTERS = 100
+"""How much of a refused value an error quotes."""
+
+
+class FieldError(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One broken rule, in the shape of ``errors[]`` of a problem document.
+
+    Attributes:
+        pointer: JSON pointer (RFC 6901) to the field, such as ``/events/3/actor/id``; the name of
+            the parameter for a query.
+        rule: the rule that was broken, a word in snake case such as ``too_long``.
+        message: one sentence that tells the caller what to do.
+        value: the value, cut at 100 characters and masked where its key looks like a secret.
+    """
+
+    pointer: str
+    rule: str
+    message: str
+    value: Any = None
+
+
+class AffidavitError(Exception):
+    """Something went wrong in Affidavit."""
+
+    category: ClassVar[str] = "internal"
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (self.__doc__ or "").strip().splitlines()[0])
+
+    @property
+    def message(self) -> str:
+        """The sentence for people."""
+        return str(self.args[0])
+
+
+class Refused(AffidavitError):
+    """The request breaks a rule; nothing was stored."""
+
+    category = "refused"
+
+    def __init__(self, message: str | None = None, errors: tuple[FieldError, ...] = ()) -> None:
+        super().__init__(message)
+        self.errors = errors
+
+
+class InvalidEvent(Refused):
+    """The event breaks a rule of the event model; nothing was stored."""
+
+    category = "invalid_event"
+
+    def __init__(self, errors: tuple[FieldError, ...], message: str | None = None) -> None:
+        if message is None and errors:
+            first = errors[0]
+            more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+            message = f"{first.pointer}: {first.message}{more}"
+        super().__init__(message, errors)
+
+
+class InvalidCatalog(Refused):
+    """The catalog breaks a rule; nothing of it was taken over."""
+
+    category = "invalid_catalog"
+
+    def __init__(self, errors: tuple[FieldError, ...], name: str | None = None) -> None:
+        told = "; ".join(f"{error.pointer}: {error.message} ({error.value!r})" for error in errors[:5])
+        more = f" (and {len(errors) - 5} more)" if len(errors) > 5 else ""
+        super().__init__(f"{name or 'The catalog'}: {told}{more}", errors)
+
+
+class InvalidQuery(Refused):
+    """A parameter of the question breaks its rule."""
+
+    category = "invalid_query"
+
+    @classmethod
+    def of(cls, parameter: str, rule: str, message: str, value: Any = None) -> InvalidQuery:
+        """Make the error for one parameter."""
+        return cls(f"{parameter}: {message}", (FieldError(parameter, rule, message, value),))
+
+
+class TooLarge(Refused):
+    """The body is larger than 16 MiB; send smaller batches."""
+
+    category = "too_large"
+
+
+class IdConflict(Refused):
+    """Another event with other content stands under this id; nothing was stored."""
+
+    category = "conflict"
+
+
+class AccessRefused(AffidavitError):
+    """Access was refused."""
+
+    category = "access"
+
+
+class NotSignedIn(AccessRefused):
+    """A valid token or session is needed."""
+
+    category = "not_signed_in"
+
+
+class MissingAbility(AccessRefused):
+    """The credential lacks the ability that this needs."""
+
+    category = "missing_ability"
+
+    def __init__(self, ability: str) -> None:
+        super().__init__(f"This needs the ability {ability}, which the credential does not have.")
+        self.ability = ability
+
+
+class NotFound(AccessRefused):
+    """There is nothing here, or nothing that this credential may see."""
+
+    category = "not_found"
+
+
+class ConfigError(AffidavitError):
+    """A setting breaks its rule."""
+
+    category = "config"
+
+
+class IndexUnavailable(AffidavitError):
+    """The index file is gone or unreadable; answers come from the event table until it is rebuilt."""
+
+    category = "index"
+
+
+class StorageError(AffidavitError):
+    """The database failed; nothing of this request was stored."""
+
+    category = "storage"
+
+
+class StorageBusy(StorageError):
+    """Another process holds the database's write lock; try again."""
+
+    category = "storage_busy"
+
+
+class StorageFull(StorageError):
+    """No space is left for the database; nothing of this request was stored."""
+
+    category = "storage_full"
+
+
+class StorageReadOnly(StorageError):
+    """The database cannot be written; check the owner and mode of the file and its folder."""
+
+    category = "storage_read_only"
+
+
+class SchemaMissing(StorageError):
+    """The database has no Affidavit tables; run: affidavit migrate"""
+
+    category = "schema_missing"
+
+
+class SchemaTooNew(StorageError):
+    """The database was made by a newer version of Affidavit; upgrade the program."""
+
+    category = "schema_too_new"
+
+
+class SchemaChanged(StorageError):
+    """A migration that was applied to this database has another text in this version."""
+
+    category = "schema_changed"
+
+
+class NotADatabase(StorageError):
+    """The file is not an SQLite database, or it is damaged."""
+
+    category = "not_a_database"

@@ -1,0 +1,51 @@
+"""The ``EventStore`` of SQLite."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from affidavit.core.credentials import ALL
+from affidavit.core.row import Recorded, Row, StoredEvent
+from affidavit.storage.sqlite.index import organizations_of
+from affidavit.storage.sqlite.readers import Readers
+from affidavit.storage.sqlite.search import SELECT
+from affidavit.storage.sqlite.writer import Writer
+
+__all__ = ["SqliteEvents"]
+
+
+class SqliteEvents:
+    """Reads and appends; see :class:`affidavit.storage.protocols.EventStore`."""
+
+    def __init__(self, writer: Writer, readers: Readers) -> None:
+        self._writer = writer
+        self._readers = readers
+
+    def insert(self, rows: Sequence[Row]) -> list[Recorded]:
+        """Store one batch durably."""
+        return self._writer.insert(rows)
+
+    def fetch(self, organization: str, ids: Sequence[bytes]) -> list[StoredEvent]:
+        """The events with these ids, newest first."""
+        with self._readers.session() as session:
+            rows = session.events.execute(
+                f"{SELECT} WHERE organization = ? AND id IN ({','.join('?' * len(ids))}) ORDER BY id DESC",
+                [organization, *ids],
+            )
+            return [StoredEvent(row[0], row[1:]) for row in rows]
+
+    def after(self, seq: int, limit: int) -> list[StoredEvent]:
+        """Events in recording order beyond a place."""
+        with self._readers.session() as session:
+            rows = session.events.execute(f"{SELECT} WHERE seq > ? ORDER BY seq LIMIT ?", (seq, limit))
+            return [StoredEvent(row[0], row[1:]) for row in rows]
+
+    def last_seq(self) -> int:
+        """The place of the newest event."""
+        with self._readers.session() as session:
+            return session.last_seq
+
+    def organizations(self) -> list[str]:
+        """Every organization that has an event."""
+        with self._readers.session() as session:
+            return organizations_of(session, ALL)

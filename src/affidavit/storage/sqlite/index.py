@@ -1,0 +1,291 @@
+"""The ``EventIndex`` of SQLite: pages over one or several organizations, counts, and where the index stands."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from affidavit.core.credentials import ALL, Organizations
+from affidavit.core.cursor import Position
+from affidavit.core.filter import Filter
+from affidavit.core.ids import MAX_MICROSECONDS, first_id, last_id, microseconds_of
+from affidavit.core.match import matches
+from affidavit.core.row import StoredEvent
+from affidavit.core.times import HOUR
+from affidavit.storage.protocols import Count, CountBy, Counts, Found, Progress
+from affidavit.storage.sqlite import plan
+from affidavit.storage.sqlite.plan import Expression
+from affidavit.storage.sqlite.readers import Readers, Session
+from affidavit.storage.sqlite.search import LONG_TAIL, SELECT, Walk, id_range
+from affidavit.storage.sqlite.streams import BEYOND
+
+__all__ = ["SqliteIndex", "organizations_of"]
+
+_FIRST_SEQS, _MOST_SEQS = 1_024, 65_536
+_SLOW_WINDOW = 0.010
+_EDGE = 20_000
+"""Events of a part of an hour that are counted one by one."""
+
+
+class SqliteIndex:
+    """Answers from the index file for what it covers and from the event table for the tail."""
+
+    def __init__(self, readers: Readers, index: Path) -> None:
+        self._readers = readers
+        self._path = index
+
+    def page(
+        self,
+        organizations: Organizations,
+        filter_: Filter,
+        start: Position,
+        *,
+        limit: int,
+        seconds: float | None,
+        last_seq: int | None = None,
+    ) -> Found:
+        """See :meth:`affidavit.storage.protocols.EventIndex.page`."""
+        with self._readers.session() as session:
+            until = None if seconds is None else time.perf_counter() + seconds
+
+            def stop() -> bool:
+                return until is not None and time.perf_counter() >= until
+
+            watermark = _recorded_at(session)
+            if start.order == "asc":
+                return _ascending(session, organizations, filter_, start, limit, stop, watermark)
+            names = organizations_of(session, organizations)
+            below = start.last or BEYOND
+            walks = [Walk(session, name, filter_, below, last_seq) for name in names]
+            return _merged(walks, limit, stop, start, watermark)
+
+    def counts(self, organizations: Organizations, filter_: Filter, by: CountBy) -> Counts:
+        """See :meth:`affidavit.storage.protocols.EventIndex.counts`."""
+        with self._readers.session() as session:
+            totals: dict[int | str, list[int]] = {}
+            at_least = False
+            for name in organizations_of(session, organizations):
+                at_least |= _count(session, name, filter_, by, totals)
+            rows = [Count(key, count, failures) for key, (count, failures) in totals.items()]
+            return Counts(rows, at_least, _recorded_at(session))
+
+    def span(self, organizations: Organizations) -> tuple[int, int] | None:
+        """See :meth:`affidavit.storage.protocols.EventIndex.span`."""
+        with self._readers.session() as session:
+            found = [
+                session.events.execute(
+                    f"SELECT {bound}(id) FROM affidavit_events INDEXED BY affidavit_events_id WHERE organization = ?",
+                    (name,),
+                ).fetchone()[0]
+                for name in organizations_of(session, organizations)
+                for bound in ("min", "max")
+            ]
+        times = [microseconds_of(id_) for id_ in found if id_ is not None]
+        return (min(times), max(times)) if times else None
+
+    def progress(self) -> Progress:
+        """See :meth:`affidavit.storage.protocols.EventIndex.progress`."""
+        with self._readers.session() as session:
+            return Progress(session.watermark, _recorded_at(session), session.tail)
+
+
+def _recorded_at(session: Session) -> int | None:
+    return session.state.recorded_at if session.state is not None else None
+
+
+def organizations_of(session: Session, organizations: Organizations) -> list[str]:
+    """The organizations asked for; all of them by a loose scan of the unique index."""
+    if organizations is not ALL:
+        return sorted(organizations)
+    names: list[str] = []
+    after = ""
+    while row := session.events.execute(
+        "SELECT organization FROM affidavit_events INDEXED BY affidavit_events_id"
+        " WHERE organization > ? ORDER BY organization LIMIT 1",
+        (after,),
+    ).fetchone():
+        after = row[0]
+        names.append(after)
+    return names
+
+
+def _merged(
+    walks: list[Walk], limit: int, stop: Callable[[], bool], start: Position, watermark: int | None
+) -> Found:
+    """Walk on wherever the least was looked at, until enough is decided: what lies above every walk's bound."""
+    found: list[StoredEvent] = []
+    bounds: dict[Walk, bytes] = {walk: BEYOND for walk in walks}
+    while bounds:
+        behind = max(bounds, key=lambda walk: bounds[walk])
+        decided = sum(1 for event in found if event.id >= bounds[behind])
+        if decided > limit or (stop() and bounds[behind] < BEYOND):
+            break
+        events, bound = behind.step(limit + 1 - decided, stop)
+        found += events
+        if bound is None:
+            del bounds[behind]
+        else:
+            bounds[behind] = bound
+    floor = max(bounds.values(), default=b"")
+    page = sorted((event for event in found if event.id >= floor), key=lambda event: event.id, reverse=True)
+    if len(page) > limit:
+        # Organizations may share an id; the token holds an id alone, so what shares it goes along.
+        while limit < len(page) and page[limit].id == page[limit - 1].id:
+            limit += 1
+        if limit < len(page) or bounds:
+            page = page[:limit]
+            floor = page[-1].id
+        return Found(page, Position("desc", floor, 0, watermark or start.watermark), watermark)
+    if not bounds:
+        return Found(page, None, watermark)
+    return Found(page, Position("desc", floor, 0, watermark or start.watermark), watermark)
+
+
+def _ascending(
+    session: Session,
+    organizations: Organizations,
+    filter_: Filter,
+    start: Position,
+    limit: int,
+    stop: Callable[[], bool],
+    watermark: int | None,
+) -> Found:
+    """Recording order: windows of places, narrowed by SQL. The position stays valid at the end: everything since."""
+    narrowed = plan.narrowing(filter_.conditions)
+    if organizations is not ALL:
+        marks = ",".join("?" * len(organizations))
+        narrowed.append(Expression(f"+organization IN ({marks})", tuple(sorted(organizations))))
+    low, high = id_range(filter_)
+    narrowed.append(Expression("id >= ? AND id < ?", (low, high)))
+    where = " AND ".join(expression.sql for expression in narrowed)
+    parameters = [p for expression in narrowed for p in expression.parameters]
+    found: list[StoredEvent] = []
+    place, window = start.seq, _FIRST_SEQS
+    while place < session.last_seq and len(found) < limit and not (found and stop()):
+        begun = time.perf_counter()
+        upper = min(session.last_seq, place + window)
+        rows = session.events.execute(
+            f"{SELECT} WHERE seq > ? AND seq <= ? AND {where} ORDER BY seq LIMIT ?",
+            [place, upper, *parameters, limit - len(found)],
+        ).fetchall()
+        events = [StoredEvent(row[0], row[1:]) for row in rows]
+        place = rows[-1][0] if len(rows) == limit - len(found) else upper
+        found += [event for event in events if matches(filter_, event)]
+        if time.perf_counter() - begun < _SLOW_WINDOW:
+            window = min(_MOST_SEQS, window * 2)
+        if stop():
+            break
+    return Found(found, Position("asc", b"", place, watermark or start.watermark), watermark)
+
+
+def _count(
+    session: Session, organization: str, filter_: Filter, by: CountBy, totals: dict[int | str, list[int]]
+) -> bool:
+    """Add one organization's counts; whether a bound on the work was reached."""
+    if plan.impossible(filter_):
+        return False
+    narrowed = plan.narrowing(filter_.conditions)
+    first = -(-filter_.start // HOUR) if filter_.start is not None else 0
+    last = (filter_.end + 1) // HOUR - 1 if filter_.end is not None else MAX_MICROSECONDS // HOUR - 1
+    at_least = False
+    if first <= last:
+        _add_hourly(session, organization, narrowed, by, first, last, totals)
+        at_least |= _add_tail(session, organization, narrowed, by, first, last, totals)
+    for low, high in _edges(filter_, first, last):
+        at_least |= _add_rows(session, organization, narrowed, by, low, high, totals)
+    return at_least
+
+
+def _edges(filter_: Filter, first: int, last: int) -> Iterable[tuple[bytes, bytes]]:
+    """The parts of hours at both ends of the dates, as closed ranges of ids."""
+    start, end = filter_.start, filter_.end
+    if first > last:
+        if start is not None and end is not None and start <= end:
+            yield first_id(start), last_id(end)
+        return
+    if start is not None and start < first * HOUR:
+        yield first_id(start), last_id(first * HOUR - 1)
+    if end is not None and (last + 1) * HOUR <= end:
+        yield first_id((last + 1) * HOUR), last_id(end)
+
+
+def _where(narrowed: list[Expression]) -> tuple[str, list[object]]:
+    sql = "".join(f" AND {expression.sql}" for expression in narrowed)
+    return sql, [p for expression in narrowed for p in expression.parameters]
+
+
+def _add(totals: dict[int | str, list[int]], key: int | str, count: int, failures: int) -> None:
+    entry = totals.setdefault(key, [0, 0])
+    entry[0] += count
+    entry[1] += failures
+
+
+def _add_hourly(
+    session: Session,
+    organization: str,
+    narrowed: list[Expression],
+    by: CountBy,
+    first: int,
+    last: int,
+    totals: dict[int | str, list[int]],
+) -> None:
+    if session.state is None or session.index is None:
+        return
+    where, parameters = _where(narrowed)
+    rows = session.index.execute(
+        f"SELECT {by}, sum(n), sum(n * (outcome = 'failure')) FROM affidavit_hourly"
+        f" WHERE organization = ? AND hour BETWEEN ? AND ?{where} GROUP BY {by}",
+        [organization, first, last, *parameters],
+    )
+    for key, count, failures in rows:
+        _add(totals, key, count, failures)
+
+
+def _add_tail(
+    session: Session,
+    organization: str,
+    narrowed: list[Expression],
+    by: CountBy,
+    first: int,
+    last: int,
+    totals: dict[int | str, list[int]],
+) -> bool:
+    """What was recorded beyond the watermark: its newest part, where that is long."""
+    where, parameters = _where(narrowed)
+    since = max(session.watermark, session.last_seq - LONG_TAIL)
+    rows = session.events.execute(
+        "SELECT id, action, outcome, severity FROM affidavit_events"
+        f" WHERE seq > ? AND +organization = ? AND id >= ? AND id < ?{where}",
+        [since, organization, first_id(first * HOUR), first_id((last + 1) * HOUR), *parameters],
+    )
+    _add_each(rows, by, totals)
+    return since > session.watermark
+
+
+def _add_rows(
+    session: Session,
+    organization: str,
+    narrowed: list[Expression],
+    by: CountBy,
+    low: bytes,
+    high: bytes,
+    totals: dict[int | str, list[int]],
+) -> bool:
+    where, parameters = _where(narrowed)
+    rows = session.events.execute(
+        "SELECT id, action, outcome, severity FROM affidavit_events INDEXED BY affidavit_events_id"
+        f" WHERE organization = ? AND id BETWEEN ? AND ?{where} ORDER BY id DESC LIMIT ?",
+        [organization, low, high, *parameters, _EDGE],
+    )
+    return _add_each(rows, by, totals) == _EDGE
+
+
+def _add_each(
+    rows: Iterable[tuple[bytes, str, str, str]], by: CountBy, totals: dict[int | str, list[int]]
+) -> int:
+    number = 0
+    for number, (id_, action, outcome, severity) in enumerate(rows, 1):
+        key = {"hour": microseconds_of(id_) // HOUR, "action": action, "outcome": outcome, "severity": severity}[by]
+        _add(totals, key, 1, int(outcome == "failure"))
+    return number

@@ -1,0 +1,173 @@
+"""Terms: the values of an event that are looked up, as keyed hashes. Pure.
+
+The reader of an event's groups and the maker of a question's keys stand side by side, so that both agree on
+what is a term and how it is spelt.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from functools import lru_cache
+from hashlib import blake2b
+
+import msgspec
+
+from affidavit.core.filter import Condition
+
+__all__ = ["TERM_FIELDS", "EventTerms", "address_prefix", "email_hash", "prefixes", "terms_of"]
+
+TERM_FIELDS = frozenset(
+    {"resource", "resource_type", "ip", "token", "session", "on_behalf_of", "parent_id", "request_id", "trace_id"}
+)
+"""Filters that are looked up in terms."""
+
+
+class _Person(msgspec.Struct):
+    id: str | None = None
+    email: str | None = None
+
+
+class _Session(msgspec.Struct):
+    id: str | None = None
+    token_id: str | None = None
+    token_name: str | None = None
+
+
+class _ActorGroup(msgspec.Struct):
+    actor: _Person | None = None
+    on_behalf_of: _Person | None = None
+    session: _Session | None = None
+    recorded_by: _Session | None = None
+
+
+class _Resource(msgspec.Struct):
+    type: str | None = None
+    id: str | None = None
+    name: str | None = None
+
+
+class _ResourcesGroup(msgspec.Struct):
+    resources: list[_Resource] = []
+
+
+class _Request(msgspec.Struct):
+    id: str | None = None
+
+
+class _ContextGroup(msgspec.Struct):
+    ip: str | None = None
+    trace_id: str | None = None
+    request: _Request | None = None
+
+
+_actor = msgspec.json.Decoder(_ActorGroup).decode
+_resources = msgspec.json.Decoder(_ResourcesGroup).decode
+_context = msgspec.json.Decoder(_ContextGroup).decode
+
+
+class EventTerms(msgspec.Struct, frozen=True):
+    """What is kept of one event.
+
+    Attributes:
+        keys: prefixes of 8 bytes (12 or 24 for an address) without the id, each once.
+        emails: case-folded address and actor id.
+    """
+
+    keys: set[bytes]
+    emails: set[tuple[str, str]]
+
+
+@lru_cache(maxsize=65536)
+def _hash(key: bytes, organization: str, kind: str, value: str) -> bytes:
+    return blake2b(f"{organization}\0{kind}\0{value}".encode(), key=key, digest_size=8).digest()
+
+
+def email_hash(key: bytes, email: str) -> bytes:
+    """The keyed hash of a case-folded address, 16 bytes."""
+    return blake2b(email.casefold().encode(), key=key, digest_size=16).digest()
+
+
+def terms_of(
+    key: bytes,
+    organization: str,
+    parent_id: bytes | None,
+    actor: str | None,
+    resources: str | None,
+    context: str | None,
+) -> EventTerms:
+    """The terms of one row; erased groups have none."""
+    keys: set[bytes] = set()
+    emails: set[tuple[str, str]] = set()
+    if parent_id is not None:
+        keys.add(_hash(key, organization, "parent_id", parent_id.hex()))
+    if actor is not None:
+        group = _actor(actor)
+        if group.actor is not None and group.actor.email and group.actor.id:
+            emails.add((group.actor.email.casefold(), group.actor.id))
+        behalf = group.on_behalf_of
+        if behalf is not None and behalf.id:
+            keys.add(_hash(key, organization, "on_behalf_of", behalf.id))
+            if behalf.email:
+                emails.add((behalf.email.casefold(), behalf.id))
+        for credential in (group.session, group.recorded_by):
+            if credential is not None:
+                if credential.token_id:
+                    keys.add(_hash(key, organization, "token", credential.token_id))
+                if credential.token_name:
+                    keys.add(_hash(key, organization, "token_name", credential.token_name.casefold()))
+        if group.session is not None and group.session.id:
+            keys.add(_hash(key, organization, "session", group.session.id))
+    if resources is not None and resources != "{}":
+        for resource in _resources(resources).resources:
+            if resource.type:
+                keys.add(_hash(key, organization, "resource_type", resource.type))
+            if resource.id:
+                keys.add(_hash(key, organization, "resource", resource.id))
+            if resource.name:
+                keys.add(_hash(key, organization, "resource_name", resource.name.casefold()))
+    if context is not None and context != "{}":
+        found = _context(context)
+        if found.ip:
+            keys.add(address_prefix(key, organization, found.ip))
+        if found.trace_id:
+            keys.add(_hash(key, organization, "trace_id", found.trace_id.lower()))
+        if found.request is not None and found.request.id:
+            keys.add(_hash(key, organization, "request_id", found.request.id))
+    return EventTerms(keys, emails)
+
+
+def address_prefix(key: bytes, organization: str, address: str) -> bytes:
+    """8 bytes of hash and the 4 or 16 bytes of the address; of a text that is no address, the hash of its value."""
+    packed = _packed(address)
+    if packed is None:
+        return _hash(key, organization, "ip", address)
+    return _hash(key, organization, "ip4" if len(packed) == 4 else "ip6", "") + packed
+
+
+@lru_cache(maxsize=65536)
+def _packed(address: str) -> bytes | None:
+    try:
+        return ipaddress.ip_address(address).packed
+    except ValueError:
+        return None
+
+
+def prefixes(key: bytes, organization: str, condition: Condition) -> list[bytes]:
+    """The prefixes under which the events of a condition stand; CIDR ranges are left to the caller."""
+    found: list[bytes] = []
+    for value in condition.values:
+        match condition.field:
+            case "ip":
+                if "/" not in value:
+                    found.append(address_prefix(key, organization, value))
+            case "resource":
+                found.append(_hash(key, organization, "resource", value))
+                found.append(_hash(key, organization, "resource_name", value.casefold()))
+            case "token":
+                found.append(_hash(key, organization, "token", value))
+                found.append(_hash(key, organization, "token_name", value.casefold()))
+            case "parent_id":
+                found.append(_hash(key, organization, "parent_id", value.replace("-", "")))
+            case field:
+                found.append(_hash(key, organization, field, value))
+    return found

@@ -1,0 +1,193 @@
+"""The one connection of a process that writes the app's file, and group commit on it.
+
+SQLite has one writer at a time, so commit order is ``seq`` order. ``synchronous=FULL``: a commit is on the disk when it returns. A group closes
+without a timer: it takes whatever arrived while the previous commit ran, at most 1,000 rows or 16 MiB.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+
+from affidavit import errors
+from affidavit.core.content import same_content
+from affidavit.core.event import MAX_BATCH, MAX_BATCH_BYTES
+from affidavit.core.ids import format_id
+from affidavit.core.row import COLUMNS, Recorded, Row
+from affidavit.storage.sqlite.connect import connect, translate
+
+__all__ = ["GroupCommit", "Writer"]
+
+INSERT = f"INSERT INTO affidavit_events ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
+_SELECT = f"SELECT {', '.join(COLUMNS)} FROM affidavit_events WHERE organization = ? AND id = ?"
+
+SINGLE_CHECKPOINT = 4_096
+BULK_CHECKPOINT = 32_768
+"""Pages of the write-ahead log at which the writer checkpoints: few where single events matter, many for bulk."""
+_BULK_ROWS = 200
+
+
+class Writer:
+    """Writes batches and settings, one transaction at a time; safe to call from several threads."""
+
+    def __init__(self, path: Path, *, clock: Callable[[], int]) -> None:
+        self.path = path
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._connection = connect(path, writer=True)
+        self._average = 1.0
+        self._set_checkpoint(SINGLE_CHECKPOINT)
+
+    def _set_checkpoint(self, pages: int) -> None:
+        self._pages = pages
+        self._connection.execute(f"PRAGMA wal_autocheckpoint = {pages}")
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """A write transaction, committed when the block ends, rolled back when it raises."""
+        with self._lock:
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                try:
+                    yield self._connection
+                    self._connection.execute("COMMIT")
+                except BaseException:
+                    # A full disk may have rolled back already; whatever is open must not stay open.
+                    if self._connection.in_transaction:
+                        self._connection.execute("ROLLBACK")
+                    raise
+            except sqlite3.Error as error:
+                raise translate(error, self.path) from error
+
+    def insert(self, rows: Sequence[Row]) -> list[Recorded]:
+        """Store one batch: all of it or nothing (see ``EventStore.insert``)."""
+        with self.transaction() as connection:
+            result = insert_rows(connection, rows, self._clock())
+        self._weigh(len(rows))
+        return result
+
+    def insert_group(self, batches: Sequence[Sequence[Row]]) -> list[list[Recorded] | errors.AffidavitError]:
+        """Store several batches with one commit; a batch that conflicts fails alone."""
+        results: list[list[Recorded] | errors.AffidavitError] = []
+        with self.transaction() as connection:
+            now = self._clock()
+            for batch in batches:
+                try:
+                    results.append(insert_rows(connection, batch, now))
+                except errors.IdConflict as conflict:
+                    results.append(conflict)
+        self._weigh(sum(map(len, batches)))
+        return results
+
+    def _weigh(self, rows: int) -> None:
+        """Fit the checkpoint to the load; between two commits no reader is disturbed by the change."""
+        self._average += (rows - self._average) / 16
+        pages = BULK_CHECKPOINT if self._average > _BULK_ROWS else SINGLE_CHECKPOINT
+        if pages != self._pages:
+            with self._lock:
+                self._set_checkpoint(pages)
+
+    def close(self) -> None:
+        """Close the connection; the last one to close folds the write-ahead log into the file."""
+        with self._lock:
+            self._connection.close()
+
+
+def insert_rows(connection: sqlite3.Connection, rows: Sequence[Row], now: int) -> list[Recorded]:
+    """Insert a batch within the caller's transaction; it is checked whole before its first row is written.
+
+    Raises:
+        IdConflict: other content stands under an id of the batch.
+    """
+    results = []
+    fresh: list[tuple[object, ...]] = []
+    batch: dict[tuple[str, bytes], Row] = {}
+    for row in rows:
+        key = (row.organization, row.id)
+        duplicate = False
+        if row.given:
+            earlier = batch.get(key)
+            stands = connection.execute(_SELECT, key).fetchone() if earlier is None else (*earlier.values, 0)
+            if stands is not None:
+                if row.compare and not same_content(row, stands):
+                    raise errors.IdConflict(
+                        f"Event {format_id(row.id)} exists with other content; nothing of this batch was stored.",
+                        (errors.FieldError("/id", "conflict", "exists with other content", format_id(row.id)),),
+                    )
+                duplicate = True
+            else:
+                batch[key] = row
+        if not duplicate:
+            fresh.append((*row.values, now if row.recorded_at is None else row.recorded_at))
+        results.append(Recorded(row.id, duplicate))
+    before = connection.total_changes
+    connection.executemany(INSERT, fresh)
+    if connection.total_changes - before != len(fresh):
+        # The trigger ignored a row: a random id of 62 bits met an existing one within the same microsecond.
+        raise errors.IdConflict("A new event's random id exists already; send the batch again.")
+    return results
+
+
+class GroupCommit:
+    """A thread that commits what arrives, many callers with one commit."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._waiting: deque[tuple[Sequence[Row], Future[list[Recorded]]]] = deque()
+        self._wake = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="affidavit-writer", daemon=True)
+        self._thread.start()
+
+    def submit(self, rows: Sequence[Row]) -> Future[list[Recorded]]:
+        """Hand in one batch; the future is done when its commit is durable, or failed."""
+        future: Future[list[Recorded]] = Future()
+        with self._wake:
+            if self._closed:
+                raise errors.StorageError("The server is shutting down; send the batch again.")
+            self._waiting.append((rows, future))
+            if len(self._waiting) == 1:
+                self._wake.notify()
+        return future
+
+    def close(self) -> None:
+        """Commit what waits, then stop."""
+        with self._wake:
+            self._closed = True
+            self._wake.notify()
+        self._thread.join()
+
+    def _take(self) -> list[tuple[Sequence[Row], Future[list[Recorded]]]]:
+        with self._wake:
+            while not self._waiting and not self._closed:
+                self._wake.wait()
+            group = []
+            count = size = 0
+            while self._waiting:
+                rows = self._waiting[0][0]
+                count += len(rows)
+                size += sum(row.size for row in rows)
+                if group and (count > MAX_BATCH or size > MAX_BATCH_BYTES):
+                    break
+                group.append(self._waiting.popleft())
+            return group
+
+    def _run(self) -> None:
+        while group := self._take():
+            try:
+                results = self._writer.insert_group([rows for rows, _ in group])
+            except Exception as error:
+                # Of unknown outcome for nobody: the transaction was rolled back, each caller is told.
+                for _, future in group:
+                    future.set_exception(error)
+                continue
+            for (_, future), result in zip(group, results, strict=True):
+                if isinstance(result, errors.AffidavitError):
+                    future.set_exception(result)
+                else:
+                    future.set_result(result)

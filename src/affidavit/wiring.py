@@ -1,0 +1,229 @@
+"""The composition root of server, command line and worker: settings in, built objects out.
+
+Here, and nowhere else in these programs, it is known which engine keeps the events.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from affidavit.access.authentication import Authentication
+from affidavit.access.ciphers import TokenCipher, load_key
+from affidavit.access.events import AccessEvents
+from affidavit.access.logins import LoginLinks
+from affidavit.access.operator import OperatorToken, load_operator_token
+from affidavit.access.organizations import OrganizationSettings
+from affidavit.access.sessions import WebSessions
+from affidavit.access.tokens import TokenSettings
+from affidavit.catalogs import ready_made
+from affidavit.config import Settings, make_data_dir
+from affidavit.core.catalog import CatalogSet
+from affidavit.core.event import Draft, RecordedBy
+from affidavit.core.row import Recorded, Row
+from affidavit.enrich.context import Enrichment
+from affidavit.errors import ConfigError
+from affidavit.log.reader import Reader
+from affidavit.recorder.intake import Intake, Rights
+from affidavit.storage.protocols import Follower
+from affidavit.storage.settings import CatalogStore
+from affidavit.storage.sqlite import database as sqlite
+from affidavit.storage.sqlite.connect import index_path
+from affidavit.storage.sqlite.follower import IndexFollower
+from affidavit.storage.sqlite.settings import (
+    SqliteCatalogs,
+    SqliteLogins,
+    SqliteOrganizations,
+    SqliteSessions,
+    SqliteTokens,
+)
+
+__all__ = ["Instance", "LiveCatalogs", "clock", "lease_path", "migrate", "open_follower", "open_store", "planned_migrations"]
+
+
+def clock() -> int:
+    """Microseconds since 1970 UTC."""
+    return time.time_ns() // 1_000
+
+
+class LiveCatalogs:
+    """The ready-made catalogs with those of the database laid over them, read anew every few seconds.
+
+    Args:
+        store: of the pushed catalogs.
+        monotonic: seconds.
+    """
+
+    SECONDS = 5.0
+    """How long a push by another process may stay unseen."""
+
+    def __init__(self, store: CatalogStore, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._store = store
+        self._monotonic = monotonic
+        self._documents: list[bytes] | None = None
+        self._set = ready_made()
+        self._read_at = 0.0
+
+    def __call__(self) -> CatalogSet:
+        """The catalogs in force."""
+        now = self._monotonic()
+        if self._documents is None or now - self._read_at >= self.SECONDS:
+            self.refresh()
+            self._read_at = now
+        return self._set
+
+    def refresh(self) -> None:
+        """Read them now."""
+        documents = self._store.current()
+        if documents != self._documents:
+            pushed = [CatalogSet.from_document(msgspec.json.decode(document)) for document in documents]
+            self._set = ready_made().merge(*pushed)
+            self._documents = documents
+
+
+class Instance:
+    """A running product in one process; see :func:`open_store`.
+
+    Attributes:
+        intake: prepares and records events.
+        reader: answers questions.
+        organizations, tokens, logins, sessions: settings, each change an event.
+        catalog_store: pushed catalogs.
+        authentication: recognises credentials.
+    """
+
+    def __init__(self, settings: Settings, database: sqlite.SqliteDatabase) -> None:
+        self.settings = settings
+        self._database = database
+        entropy = os.urandom
+        organizations = SqliteOrganizations(database)
+        self.catalog_store = SqliteCatalogs(database)
+        self._catalogs = LiveCatalogs(self.catalog_store)
+        enrichment = Enrichment(settings.geoip)
+        self.intake = Intake(
+            database.events.insert,
+            clock=clock,
+            entropy=entropy,
+            catalogs=self._catalogs,
+            organization_secret=lambda name: organizations.secret(name, clock(), secrets.token_bytes(32)),
+            enrich=enrichment,
+        )
+        self.access_events = AccessEvents(self._prepare_ours)
+        make_data_dir(settings)
+        self.reader = Reader(
+            database.events, database.index, TokenCipher(load_key(settings.data_dir / "token.key", entropy), entropy)
+        )
+        self.organizations = OrganizationSettings(organizations, self.access_events, clock=clock, entropy=entropy)
+        self.tokens = TokenSettings(SqliteTokens(database), self.access_events, clock=clock, entropy=entropy)
+        self.logins = LoginLinks(SqliteLogins(database), self.access_events, clock=clock, entropy=entropy)
+        self.sessions = WebSessions(SqliteSessions(database), self.access_events, clock=clock)
+        self._operator: OperatorToken | None = None
+        self._authentication: Authentication | None = None
+
+    def _prepare_ours(self, drafts: Sequence[Draft], organization: str, by: RecordedBy | None) -> list[Row]:
+        return self.intake.prepare(drafts, organization=organization, by=by, rights=Rights(reserved=True))
+
+    @property
+    def catalogs(self) -> CatalogSet:
+        """The catalogs in force."""
+        return self._catalogs()
+
+    @property
+    def authentication(self) -> Authentication:
+        """Recognises credentials; the operator's token is made at the first use."""
+        if self._authentication is None:
+            operator = load_operator_token(self.settings.data_dir / "operator.token", os.urandom)
+            self._authentication = Authentication(operator, self.tokens, self.sessions, clock=clock)
+        return self._authentication
+
+    def submit(self, rows: Sequence[Row]) -> Awaitable[list[Recorded]]:
+        """Store rows in a transaction shared with other requests; done when it is durable."""
+        return asyncio.wrap_future(self._database.group.submit(rows))
+
+    def insert(self, rows: Sequence[Row]) -> list[Recorded]:
+        """Store rows in a transaction of their own; durable on return."""
+        return self._database.events.insert(rows)
+
+    @property
+    def is_demo(self) -> bool:
+        """Whether the database holds generated data."""
+        return self._database.meta("demo") is not None
+
+    def mark_demo(self, note: str) -> None:
+        """Note that the database holds generated data, and how it was made."""
+        self._database.set_meta("demo", note)
+
+    def health(self) -> Mapping[str, Any]:
+        """What operators watch: where the queue and the index stand. Raises where the database does not answer."""
+        progress = self.reader.progress()
+        now = clock()
+        waiting = progress.behind > 0 and progress.recorded_at is not None
+        return {
+            "events": progress.seq + progress.behind,
+            "index_position": progress.seq,
+            "index_behind_events": progress.behind,
+            "index_behind_seconds": (now - progress.recorded_at) / 1_000_000
+            if waiting and progress.recorded_at is not None
+            else 0.0,
+        }
+
+    def close(self) -> None:
+        """Commit what waits and close the files."""
+        self._database.close()
+
+
+def _path(settings: Settings) -> Path:
+    path = settings.database_path
+    if path is None:
+        raise ConfigError("This version keeps events in an SQLite file; use sqlite:///file.db")
+    return path
+
+
+def open_store(settings: Settings, *, migrate: bool = False) -> Instance:
+    """Open the database of these settings.
+
+    Args:
+        settings: of the program.
+        migrate: make or upgrade the schema first; else a missing or older one is an error.
+
+    Raises:
+        StorageError: it cannot be used; the message says what to do.
+    """
+    path = _path(settings)
+    if migrate:
+        sqlite.migrate_file(path)
+    database = sqlite.SqliteDatabase(path, settings.index_database, clock=clock)
+    try:
+        return Instance(settings, database)
+    except BaseException:
+        database.close()
+        raise
+
+
+def migrate(settings: Settings) -> list[tuple[int, str]]:
+    """Make or upgrade the schema; number and name of each step that was applied."""
+    return [(step.number, step.name) for step in sqlite.migrate_file(_path(settings))]
+
+
+def planned_migrations(settings: Settings) -> list[tuple[int, str]]:
+    """Number and name of each step that :func:`migrate` would apply."""
+    return [(step.number, step.name) for step in sqlite.planned(_path(settings))]
+
+
+def open_follower(settings: Settings) -> Follower:
+    """What the worker keeps up to date."""
+    path = _path(settings)
+    return IndexFollower(path, settings.index_database or index_path(path))
+
+
+def lease_path(settings: Settings) -> Path:
+    """The file whose lock makes one worker of a database the active one."""
+    path = _path(settings)
+    return path.with_name(f"{path.with_suffix('').name}-worker.lock")

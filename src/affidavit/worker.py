@@ -1,0 +1,217 @@
+"""The worker process: it keeps what is derived from the events up to date, beside whoever records.
+
+A busy thread in the web process would cost that most of its throughput, so this is a process of its own. ``serve``
+starts one and starts it again when it dies; ``affidavit worker`` is the same alone. Of several workers of one database
+the holder of the lease works: an exclusive lock on a file, which the kernel gives back when its holder dies, however it dies.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType, TracebackType
+
+from affidavit.config import Settings
+from affidavit.errors import AffidavitError
+from affidavit.storage.protocols import Follower
+from affidavit.wiring import lease_path, open_follower
+
+__all__ = ["Lease", "Supervisor", "follow", "run_worker"]
+
+log = logging.getLogger("affidavit.worker")
+
+TICK = 0.2
+"""Seconds between two looks for new events."""
+FULL_BATCH = 4_096
+AGE = 1.0
+"""Seconds after which a batch that is not full is taken in."""
+SETTINGS_VARIABLE = "AFFIDAVIT_WORKER_SETTINGS"
+
+
+class Lease:
+    """An exclusive lock on a file; held until :meth:`release` or the end of the process."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+
+    def take(self) -> bool:
+        """Take it where it is free."""
+        if self._descriptor is None:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(descriptor)
+                return False
+            self._descriptor = descriptor
+        return True
+
+    def release(self) -> None:
+        """Give it back."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def follow(follower: Follower, wait: Callable[[float], bool], *, monotonic: Callable[[], float] = time.monotonic) -> None:
+    """Keep a follower up to date until told to stop.
+
+    A batch is taken in when it is full or one second old; upkeep is done when nothing waits, and between batches when
+    much does, so that it never holds them back for longer than one bounded piece.
+
+    Args:
+        follower: what to keep up.
+        wait: waits that many seconds at most; true means stop.
+        monotonic: seconds.
+    """
+    last = monotonic() - AGE
+    delay = 0.0
+    while not wait(delay):
+        delay = TICK
+        try:
+            behind = follower.progress().behind
+            if behind and (behind >= FULL_BATCH or monotonic() - last >= AGE):
+                last = monotonic()
+                delay = 0.0 if follower.step() >= FULL_BATCH else TICK
+                follower.tidy()
+            elif follower.tidy():
+                delay = 0.0
+        except AffidavitError as error:
+            # The files may be back in a moment; what was taken in so far stands.
+            log.error("%s: %s", error.category, error.message)
+            delay = 1.0
+
+
+def run_worker(settings: Settings) -> None:
+    """Work until SIGTERM or Ctrl-C, or until the process that supervises this one is gone."""
+    parent = os.getppid() if SETTINGS_VARIABLE in os.environ else None
+    ended = threading.Event()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        ended.set()
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
+
+    def wait(seconds: float) -> bool:
+        return ended.wait(seconds) or (parent is not None and os.getppid() != parent)
+
+    lease = Lease(lease_path(settings))
+    while not lease.take():
+        if wait(TICK):
+            return
+    try:
+        follower = open_follower(settings)
+        try:
+            follow(follower, wait)
+        finally:
+            follower.close()
+    finally:
+        lease.release()
+
+
+class Supervisor:
+    """Runs one worker as a child process for the length of a ``with`` block, and starts it again when it dies.
+
+    Args:
+        settings: of the server; the worker gets the same database.
+    """
+
+    FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
+    """Seconds before a worker that died is started again: doubled while it dies at once."""
+    STEADY = 30.0
+    """Seconds that a worker must live for the pause to be short again."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="affidavit-supervisor", daemon=True)
+        self._child: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of the worker, ``None`` while there is none."""
+        child = self._child
+        return child.pid if child is not None and child.poll() is None else None
+
+    def __enter__(self) -> Supervisor:
+        self._child = self._start()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        child = self._child
+        if child is not None:
+            child.terminate()
+        self._thread.join()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "affidavit.worker"],
+            env={**os.environ, SETTINGS_VARIABLE: _pack(self._settings)},
+            stdin=subprocess.DEVNULL,
+        )
+
+    def _run(self) -> None:
+        pause = self.FIRST_PAUSE
+        while True:
+            child = self._child
+            assert child is not None
+            begun = time.monotonic()
+            self._watch(child)
+            if self._ended.is_set():
+                return
+            lived = time.monotonic() - begun
+            pause = self.FIRST_PAUSE if lived >= self.STEADY else min(self.LONGEST_PAUSE, pause * 2)
+            log.error("The worker ended with status %s; starting it again in %.1f s.", child.returncode, pause)
+            if self._ended.wait(pause):
+                return
+            self._child = self._start()
+
+    def _watch(self, child: subprocess.Popen[bytes]) -> None:
+        """Wait for the child's end; one that does not end when it is told to is killed."""
+        try:
+            descriptor = os.pidfd_open(child.pid)
+        except (AttributeError, OSError):
+            while child.poll() is None and not self._ended.wait(TICK):
+                pass
+        else:
+            try:
+                select.select([descriptor], [], [])
+            finally:
+                os.close(descriptor)
+        try:
+            child.wait(timeout=5.0)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+def _pack(settings: Settings) -> str:
+    import msgspec
+
+    return msgspec.json.encode(settings, enc_hook=str).decode()
+
+
+def _unpack(text: str) -> Settings:
+    import msgspec
+
+    return msgspec.json.decode(text, type=Settings, dec_hook=lambda kind, value: kind(value))
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    run_worker(_unpack(os.environ[SETTINGS_VARIABLE]))
