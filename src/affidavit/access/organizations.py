@@ -40,7 +40,7 @@ class OrganizationSettings:
         self._clock = clock
         self._entropy = entropy
 
-    def create(self, name: str, by: Credential) -> tuple[Organization, bool]:
+    def create(self, name: str, by: Credential, *, address: str | None = None) -> tuple[Organization, bool]:
         """Declare an organization; the second value is false where it was declared already.
 
         Recorded as ``access.organization.created`` in the new organization, in the same transaction.
@@ -62,6 +62,7 @@ class OrganizationSettings:
             (name,),
             Resource(type="organization", id=name),
             changes={"name": (None, name)},
+            address=address,
         )
         return organization, self._store.declare(organization, self._entropy(32), rows)
 

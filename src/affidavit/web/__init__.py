@@ -1,0 +1,1 @@
+"""HTTP: the API, its description, the page. Gets a built instance; never knows an engine."""

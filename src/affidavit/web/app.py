@@ -1,0 +1,103 @@
+"""The application: routes, description and page around a built instance.
+
+Nothing here depends on lifespan events, which a mounted application never gets, and every link is relative
+to where it is mounted.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from typing import NoReturn
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from affidavit.enrich.proxy import Proxies
+from affidavit.web import openapi, places
+from affidavit.web.api import audit, catalog, events, operations, organizations, tokens
+from affidavit.web.api.record import Record
+from affidavit.web.authentication import Guard
+from affidavit.web.edge import Edge
+from affidavit.web.instance import Instance, WebSettings
+from affidavit.web.metrics import Metrics
+from affidavit.web.reads import Reads
+from affidavit.web.routes import JSON, Operation, routes_of
+
+__all__ = ["OPERATIONS", "create_app", "description"]
+
+OPERATIONS: list[Operation] = [
+    *events.OPERATIONS,
+    *audit.OPERATIONS,
+    *catalog.OPERATIONS,
+    *organizations.OPERATIONS,
+    *tokens.OPERATIONS,
+    *operations.OPERATIONS,
+]
+"""Every operation of the API."""
+
+
+def create_app(
+    instance: Instance,
+    *,
+    settings: WebSettings,
+    page: str = "/audit",
+    clock: Callable[[], int] = lambda: time.time_ns() // 1000,
+    entropy: Callable[[int], bytes] = os.urandom,
+) -> Starlette:
+    """Build the application.
+
+    Args:
+        instance: what it serves.
+        settings: of the server.
+        page: where the page is; ``""`` where the application is mounted and the page is its root.
+        clock: microseconds since 1970 UTC.
+        entropy: that many random bytes.
+    """
+    from affidavit.web.ui.views import ui_routes
+
+    metrics = Metrics()
+    guard = Guard(instance.authentication, insecure_cookie=settings.insecure_cookie)
+    routes: list[BaseRoute] = [
+        *routes_of(OPERATIONS),
+        Route("/api/openapi.json", _openapi),
+        *ui_routes(instance, settings, page=page),
+    ]
+    edge = Middleware(
+        Edge,
+        record=Record(instance, guard, metrics),
+        record_path=f"{places.API}/events",
+        metrics=metrics,
+        proxies=Proxies(settings.trusted_proxies),
+        entropy=entropy,
+    )
+    app = Starlette(routes=routes, middleware=[edge], exception_handlers={HTTPException: _pass_on})
+    app.router.redirect_slashes = False
+    app.state.instance = instance
+    app.state.settings = settings
+    app.state.guard = guard
+    app.state.metrics = metrics
+    app.state.reads = Reads(instance, clock=clock)
+    return app
+
+
+@lru_cache(maxsize=1)
+def description() -> bytes:
+    """The OpenAPI document as JSON."""
+    return msgspec.json.encode(openapi.document(OPERATIONS))
+
+
+async def _openapi(_request: Request) -> Response:
+    return Response(description(), media_type=JSON)
+
+
+async def _pass_on(_request: Request, error: Exception) -> NoReturn:
+    """Let the edge answer what Starlette refused, as it answers everything else."""
+    raise error

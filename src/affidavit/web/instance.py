@@ -1,0 +1,84 @@
+"""What the web layer needs of the instance that a composition root built."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Any, Protocol
+
+from affidavit.access.authentication import Authentication
+from affidavit.access.logins import LoginLinks
+from affidavit.access.organizations import OrganizationSettings
+from affidavit.access.sessions import WebSessions
+from affidavit.access.tokens import TokenSettings
+from affidavit.core.catalog import CatalogSet
+from affidavit.core.row import Recorded, Row
+from affidavit.log.reader import Bucket, Histogram, Reader
+from affidavit.recorder.intake import Intake
+
+__all__ = ["Bucket", "Histogram", "Instance", "Reader", "WebSettings"]
+
+
+class WebSettings(Protocol):
+    """The settings that the web layer looks at."""
+
+    @property
+    def insecure_cookie(self) -> bool:
+        """Whether sign-in over plain HTTP is allowed on a host other than loopback."""
+        ...
+
+    @property
+    def trusted_proxies(self) -> Sequence[str]:
+        """Addresses and networks whose ``X-Forwarded-For`` is believed."""
+        ...
+
+
+class Instance(Protocol):
+    """A running instance."""
+
+    @property
+    def intake(self) -> Intake:
+        """Checks what clients say and makes rows of it."""
+        ...
+
+    @property
+    def reader(self) -> Reader:
+        """Reads the log; its methods block."""
+        ...
+
+    @property
+    def catalogs(self) -> CatalogSet:
+        """All event types."""
+        ...
+
+    @property
+    def organizations(self) -> OrganizationSettings:
+        """Declare and list organizations; blocks."""
+        ...
+
+    @property
+    def tokens(self) -> TokenSettings:
+        """API tokens; blocks."""
+        ...
+
+    @property
+    def sessions(self) -> WebSessions:
+        """Web sessions; blocks."""
+        ...
+
+    @property
+    def logins(self) -> LoginLinks:
+        """Login links; blocks."""
+        ...
+
+    @property
+    def authentication(self) -> Authentication:
+        """Recognises tokens and cookies."""
+        ...
+
+    def submit(self, rows: Sequence[Row]) -> Awaitable[list[Recorded]]:
+        """Store rows in a transaction shared with other requests; done when it is durable."""
+        ...
+
+    def health(self) -> Mapping[str, Any]:
+        """What operators watch; blocks."""
+        ...

@@ -1,0 +1,113 @@
+"""Reading the log is an event too.
+
+A read over HTTP (list, detail, histogram, facets, page) is recorded as ``audit.log.read``, coalesced: one
+event for each credential, organization and hour, written after the answer was made, so that a reader
+never waits for it. It says how the first read of that hour was made. An export is never coalesced: each is
+recorded as ``audit.export.requested`` before its first byte leaves. No client can switch either off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import anyio.to_thread
+
+from affidavit.access.scope import Scope
+from affidavit.core.event import Draft, Request
+from affidavit.core.filter import Filter
+from affidavit.core.prepare import Rights
+from affidavit.core.query import to_params
+
+if TYPE_CHECKING:
+    from affidavit.web.instance import Instance
+
+__all__ = ["HOUR", "Reads"]
+
+log = logging.getLogger("affidavit.web")
+
+HOUR = 3_600_000_000
+_RIGHTS = Rights(reserved=True)
+_REMEMBERED = 10_000
+
+
+class Reads:
+    """Records reads and exports.
+
+    Args:
+        instance: where the events go.
+        clock: microseconds since 1970 UTC.
+    """
+
+    def __init__(self, instance: Instance, *, clock: Callable[[], int]) -> None:
+        self._instance = instance
+        self._clock = clock
+        self._hour = 0
+        self._noted: set[tuple[str, str]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def note(self, scope: Scope, path: str, address: str | None, asked: Filter | None = None) -> None:
+        """Record a read, unless this credential's reading of this organization was recorded this hour.
+
+        Returns at once; the event is written beside what follows.
+        """
+        hour = self._clock() // HOUR
+        if hour != self._hour or len(self._noted) >= _REMEMBERED:
+            self._hour, self._noted = hour, set()
+        key = (scope.credential.id, scope.home)
+        if key in self._noted:
+            return
+        self._noted.add(key)
+        draft = self._draft("audit.log.read", scope, path, address, asked, {})
+        task = asyncio.get_running_loop().create_task(self._write(draft, scope, address, key))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def exported(
+        self, scope: Scope, path: str, address: str | None, asked: Filter, file_format: str
+    ) -> None:
+        """Record an export. Returns when the event is durable; without it, nothing is exported."""
+        draft = self._draft("audit.export.requested", scope, path, address, asked, {"format": file_format})
+        await self._submit(draft, scope, address)
+
+    async def settled(self) -> None:
+        """Wait until every read noted so far is written."""
+        while self._tasks:
+            await asyncio.wait(set(self._tasks))
+
+    async def _write(self, draft: Draft, scope: Scope, address: str | None, key: tuple[str, str]) -> None:
+        try:
+            await self._submit(draft, scope, address)
+        except Exception:  # the answer has gone out; the next read of the hour tries again
+            self._noted.discard(key)
+            log.exception("A read of the log could not be recorded")
+
+    async def _submit(self, draft: Draft, scope: Scope, address: str | None) -> None:
+        def prepare() -> list[Any]:
+            return self._instance.intake.prepare(
+                [draft], organization=scope.home, by=scope.credential.recorded_by(address), rights=_RIGHTS
+            )
+
+        await self._instance.submit(await anyio.to_thread.run_sync(prepare))
+
+    def _draft(
+        self,
+        action: str,
+        scope: Scope,
+        path: str,
+        address: str | None,
+        asked: Filter | None,
+        metadata: dict[str, Any],
+    ) -> Draft:
+        if asked is not None:
+            metadata["filter"] = "&".join(f"{name}={value}" for name, value in to_params(asked))[:1000]
+        return Draft(
+            action=action,
+            actor=scope.credential.actor(),
+            source="web" if scope.credential.kind == "session" else "api",
+            ip=address,
+            request=Request(method="GET", endpoint=path),
+            metadata=metadata or None,
+        )
