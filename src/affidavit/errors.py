@@ -215,7 +215,7 @@ class StorageReadOnly(StorageError):
 
 
 class SchemaMissing(StorageError):
-    """The database has no Affidavit tables; run: affidavit migrate"""
+    """The database has no Affidavit tables; make them with: affidavit migrate."""
 
     category = "schema_missing"
 

@@ -45,7 +45,16 @@ from affidavit.storage.sqlite.settings import (
     SqliteTokens,
 )
 
-__all__ = ["Instance", "LiveCatalogs", "clock", "lease_path", "migrate", "open_follower", "open_store", "planned_migrations"]
+__all__ = [
+    "Instance",
+    "LiveCatalogs",
+    "clock",
+    "lease_path",
+    "migrate",
+    "open_follower",
+    "open_store",
+    "planned_migrations",
+]
 
 
 def clock() -> int:
@@ -118,9 +127,13 @@ class Instance:
         self.access_events = AccessEvents(self._prepare_ours)
         make_data_dir(settings)
         self.reader = Reader(
-            database.events, database.index, TokenCipher(load_key(settings.data_dir / "token.key", entropy), entropy)
+            database.events,
+            database.index,
+            TokenCipher(load_key(settings.data_dir / "token.key", entropy), entropy),
         )
-        self.organizations = OrganizationSettings(organizations, self.access_events, clock=clock, entropy=entropy)
+        self.organizations = OrganizationSettings(
+            organizations, self.access_events, clock=clock, entropy=entropy
+        )
         self.tokens = TokenSettings(SqliteTokens(database), self.access_events, clock=clock, entropy=entropy)
         self.logins = LoginLinks(SqliteLogins(database), self.access_events, clock=clock, entropy=entropy)
         self.sessions = WebSessions(SqliteSessions(database), self.access_events, clock=clock)
@@ -154,7 +167,12 @@ class Instance:
     @property
     def is_demo(self) -> bool:
         """Whether the database holds generated data."""
-        return self._database.meta("demo") is not None
+        return self.demo_mark is not None
+
+    @property
+    def demo_mark(self) -> str | None:
+        """What :meth:`mark_demo` noted last; ``None`` for a database of real events."""
+        return self._database.meta("demo")
 
     def mark_demo(self, note: str) -> None:
         """Note that the database holds generated data, and how it was made."""

@@ -63,7 +63,9 @@ class Lease:
             self._descriptor = None
 
 
-def follow(follower: Follower, wait: Callable[[float], bool], *, monotonic: Callable[[], float] = time.monotonic) -> None:
+def follow(
+    follower: Follower, wait: Callable[[float], bool], *, monotonic: Callable[[], float] = time.monotonic
+) -> None:
     """Keep a follower up to date until told to stop.
 
     A batch is taken in when it is full or one second old; upkeep is done when nothing waits, and between batches when
@@ -176,7 +178,9 @@ class Supervisor:
                 return
             lived = time.monotonic() - begun
             pause = self.FIRST_PAUSE if lived >= self.STEADY else min(self.LONGEST_PAUSE, pause * 2)
-            log.error("The worker ended with status %s; starting it again in %.1f s.", child.returncode, pause)
+            log.error(
+                "The worker ended with status %s; starting it again in %.1f s.", child.returncode, pause
+            )
             if self._ended.wait(pause):
                 return
             self._child = self._start()

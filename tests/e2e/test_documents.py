@@ -39,7 +39,9 @@ def address(tmp_path: Path, reader: dict[str, str]) -> Iterator[str]:
     with subprocess.Popen(command, cwd=tmp_path, env=reader, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
-            yield process.stdout.readline().split()[-1].removesuffix("/audit")
+            announced = process.stdout.readline()
+            assert "serves http" in announced, "the server did not start"
+            yield announced.split()[-1].removesuffix("/audit")
         finally:
             process.send_signal(signal.SIGTERM)
             process.stdout.read()

@@ -115,7 +115,11 @@ def test_a_database_url_names_its_file(url: str, path: Path | None) -> None:
 
 @pytest.mark.parametrize(
     ("url", "words"),
-    [("file.db", "sqlite:///file.db"), ("mysql://h/d", "'mysql' is unknown"), ("sqlite://x.db", "sqlite:///x.db")],
+    [
+        ("file.db", "sqlite:///file.db"),
+        ("mysql://h/d", "'mysql' is unknown"),
+        ("sqlite://x.db", "sqlite:///x.db"),
+    ],
 )
 def test_a_wrong_database_url_says_how_to_write_it(url: str, words: str) -> None:
     """The error has the right form in it."""
@@ -138,7 +142,9 @@ def test_listen_has_host_and_port(listen: str, host: str, port: int) -> None:
     assert (settings.host, settings.port) == (host, port)
 
 
-@pytest.mark.parametrize("listen", ["", "8484", ":8484", "h:", "h:x", "h:65536", "::1:80", "[]:80", "h:\u0661"])
+@pytest.mark.parametrize(
+    "listen", ["", "8484", ":8484", "h:", "h:x", "h:65536", "::1:80", "[]:80", "h:\u0661"]
+)
 def test_a_wrong_listen_address_is_refused(listen: str) -> None:
     """No host, no port, a port out of range, bare IPv6."""
     with pytest.raises(ConfigError, match="HOST:PORT"):

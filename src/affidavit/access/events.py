@@ -48,10 +48,14 @@ class AccessEvents:
             source=source or self._source,
             resources=resources,
             ip=address,
-            changes={field: Change(old=old, new=new) for field, (old, new) in changes.items()}
-            if changes
-            else None,
+            changes=_changed(changes or {}),
             metadata=metadata,
         )
         recorded_by = by.recorded_by(address)
         return [row for home in homes for row in self._prepare([draft], home, recorded_by)]
+
+
+def _changed(changes: Mapping[str, tuple[Any, Any]]) -> dict[str, Change] | None:
+    """Only what changed."""
+    changed = {field: Change(old=old, new=new) for field, (old, new) in changes.items() if old != new}
+    return changed or None

@@ -17,6 +17,7 @@ from affidavit.access.scope import Credential
 from affidavit.access.secrets import LOGIN, SESSION, hash_secret, is_well_formed, make_secret
 from affidavit.core.credentials import ALL, LoginLink, Organizations, WebSession
 from affidavit.core.event import Actor, Resource
+from affidavit.core.times import format_time
 from affidavit.errors import MissingAbility, NotFound, NotSignedIn, Refused
 from affidavit.storage.settings import LoginStore
 
@@ -97,7 +98,7 @@ class LoginLinks:
             expires_at=now + LINK_LIFE,
         )
         resource = Resource(type="login_link", id=_public(link), name=name)
-        changes = {"abilities": (None, list(chosen)), "expires_at": (None, link.expires_at)}
+        changes = {"abilities": (None, list(chosen)), "expires_at": (None, format_time(link.expires_at))}
         rows = self._events.rows("access.login_link.created", by, organizations, resource, changes=changes)
         self._store.add(link, rows)
         return code

@@ -14,6 +14,7 @@ from affidavit.access.secrets import TOKEN, hash_secret, is_well_formed, make_se
 from affidavit.core.credentials import ALL, INSTANCE, Organizations, Token
 from affidavit.core.event import Resource
 from affidavit.core.names import NAME_RULE, name_is_valid
+from affidavit.core.times import format_time
 from affidavit.errors import FieldError, MissingAbility, NotFound, NotSignedIn, Refused, StorageError
 from affidavit.storage.settings import TokenStore
 
@@ -102,7 +103,7 @@ class TokenSettings:
         changes = {
             "organizations": (None, list(token.organizations)),
             "abilities": (None, list(chosen)),
-            "expires_at": (None, expires_at),
+            "expires_at": (None, None if expires_at is None else format_time(expires_at)),
         }
         rows = self._events.rows(
             "access.token.created",
@@ -144,7 +145,7 @@ class TokenSettings:
             by,
             token.organizations,
             _resource(token),
-            changes={"revoked_at": (None, now)},
+            changes={"revoked_at": (None, format_time(now))},
             address=address,
         )
         self._store.revoke(token_id, now, rows)

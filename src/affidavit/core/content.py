@@ -13,7 +13,8 @@ __all__ = ["same_content"]
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 _AT = {name: number for number, name in enumerate(COLUMNS)}
 _CLEAR = tuple(
-    _AT[name] for name in ("organization", "project", "action", "outcome", "source", "imported", "parent_id", "facts")
+    _AT[name]
+    for name in ("organization", "project", "action", "outcome", "source", "imported", "parent_id", "facts")
 )
 _GROUPS = tuple((name, _AT[name]) for name in ("actor", "resources", "context", "changes", "details"))
 

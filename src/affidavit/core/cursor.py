@@ -70,7 +70,9 @@ def open_token(token: str, order: Order, question: bytes, cipher: Cipher) -> Pos
         InvalidQuery: not one of ours, altered, or made for another filter, organization or order.
     """
     try:
-        raw = base64.b64decode(token.encode("ascii") + b"=" * (-len(token) % 4), altchars=b"-_", validate=True)
+        raw = base64.b64decode(
+            token.encode("ascii") + b"=" * (-len(token) % 4), altchars=b"-_", validate=True
+        )
     except (ValueError, binascii.Error):
         raw = b""
     plain = cipher.decrypt(raw, question + order.encode())

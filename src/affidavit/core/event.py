@@ -20,6 +20,7 @@ else:
 
 __all__ = [
     "ACTOR_TYPES",
+    "CI",
     "CONFIDENCES",
     "GROUPS",
     "MAX_BATCH",
@@ -29,7 +30,6 @@ __all__ = [
     "OUTCOMES",
     "RESERVED",
     "SEVERITIES",
-    "CI",
     "Actor",
     "Change",
     "Draft",
@@ -78,11 +78,11 @@ Confidence = Literal["verified", "token", "declared", "guess"]
 CONFIDENCES: tuple[Confidence, ...] = ("verified", "token", "declared", "guess")
 
 
-class _Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+class Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """A part of an event: immutable, absent fields left out, unknown fields refused."""
 
 
-class Actor(_Part):
+class Actor(Part, frozen=True):
     """Who did it, or on whose behalf. Names are snapshots of the moment.
 
     Attributes:
@@ -97,7 +97,7 @@ class Actor(_Part):
     email: str | None = None
 
 
-class Session(_Part):
+class Session(Part, frozen=True):
     """How the actor was authenticated: web session, API token, OAuth2 client.
 
     Attributes:
@@ -111,7 +111,7 @@ class Session(_Part):
     token_name: str | None = None
 
 
-class RecordedBy(Session):
+class RecordedBy(Session, frozen=True):
     """The credential that recorded the event, and where it connected from. Ours to say, never a client's.
 
     Attributes:
@@ -121,7 +121,7 @@ class RecordedBy(Session):
     address: str | None = None
 
 
-class Resource(_Part):
+class Resource(Part, frozen=True):
     """What it was done to.
 
     Attributes:
@@ -135,7 +135,7 @@ class Resource(_Part):
     name: str | None = None
 
 
-class Location(_Part):
+class Location(Part, frozen=True):
     """Where the address was when the event was recorded, at most 256 characters a field."""
 
     city: str | None = None
@@ -144,7 +144,7 @@ class Location(_Part):
     country_code: str | None = None
 
 
-class CI(_Part):
+class CI(Part, frozen=True):
     """The CI platform that acted. Only we may say ``verified``."""
 
     platform: str
@@ -153,7 +153,7 @@ class CI(_Part):
     run_id: str | None = None
 
 
-class Request(_Part):
+class Request(Part, frozen=True):
     """The HTTP or RPC request that caused the event."""
 
     id: str | None = None
@@ -169,7 +169,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     new: Any = None
 
 
-class Draft(_Part):
+class Draft(Part, frozen=True):
     """An event as a caller gives it. Only ``action`` is always needed.
 
     Every field is described, with its limits, in ``docs/reference/event.md``. ``id``, ``facts`` and
@@ -205,5 +205,3 @@ class Draft(_Part):
     reason: str | None = None
     metadata: dict[str, Any] | None = None
     facts: dict[str, str | int] | None = None
-
-

@@ -36,11 +36,7 @@ def is_secret(key: str) -> bool:
     words = [word.lower() for word in _WORD.findall(key)]
     if not words:
         return False
-    return (
-        words[-1] in SECRET_WORDS
-        or "".join(words[-2:]) in SECRET_WORDS
-        or "".join(words) in SECRET_WORDS
-    )
+    return words[-1] in SECRET_WORDS or "".join(words[-2:]) in SECRET_WORDS or "".join(words) in SECRET_WORDS
 
 
 def mask_value(value: Any) -> Any:

@@ -87,9 +87,7 @@ def _resource(values: tuple[str, ...], event: StoredEvent) -> bool:
 
 def _ip(values: tuple[str, ...], event: StoredEvent) -> bool:
     text = _text(event.groups().get("ip"))
-    return bool(text) and any(
-        text == value if "/" not in value else within(text, value) for value in values
-    )
+    return bool(text) and any(text == value if "/" not in value else within(text, value) for value in values)
 
 
 @lru_cache(maxsize=65536)
@@ -102,7 +100,9 @@ def within(address: str, network: str) -> bool:
 
 
 def _token(values: tuple[str, ...], event: StoredEvent) -> bool:
-    return any(_named(values, _part(event, name), "token_id", "token_name") for name in ("session", "recorded_by"))
+    return any(
+        _named(values, _part(event, name), "token_id", "token_name") for name in ("session", "recorded_by")
+    )
 
 
 def _search(values: tuple[str, ...], event: StoredEvent) -> bool:
@@ -122,7 +122,9 @@ _TESTS: dict[str, Callable[[tuple[str, ...], StoredEvent], bool]] = {
     "severity": _one(lambda event: event.severity),
     "source": _one(lambda event: event.source),
     "resource": _resource,
-    "resource_type": lambda values, event: any(resource.get("type") in values for resource in _resources(event)),
+    "resource_type": lambda values, event: any(
+        resource.get("type") in values for resource in _resources(event)
+    ),
     "project": _one(lambda event: event.project),
     "ip": _ip,
     "token": _token,

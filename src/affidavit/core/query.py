@@ -15,7 +15,7 @@ from uuid import UUID
 from affidavit.core.event import OUTCOMES, SEVERITIES
 from affidavit.core.filter import FIELDS, Condition, Filter
 from affidavit.core.names import check_name
-from affidavit.core.prepare import SOURCE
+from affidavit.core.rules import SOURCE
 from affidavit.core.times import format_time, parse_bound
 from affidavit.errors import InvalidQuery
 
@@ -72,7 +72,7 @@ def _uuid(parameter: str, value: str) -> str:
         raise InvalidQuery.of(parameter, "uuid", "must be a UUID", value) from None
 
 
-def _any(parameter: str, value: str) -> str:
+def _any(_parameter: str, value: str) -> str:
     return value
 
 
@@ -86,7 +86,9 @@ _CHECKS: dict[str, Callable[[str, str], str]] = {
     "ip": _address,
     "parent_id": _uuid,
     "trace_id": lambda _, value: value.lower(),
-    "country_code": lambda parameter, value: _pattern(_COUNTRY, "must be two letters")(parameter, value).upper(),
+    "country_code": lambda parameter, value: _pattern(_COUNTRY, "must be two letters")(
+        parameter, value
+    ).upper(),
     "late": _enum("true", "false"),
     "imported": _enum("true", "false"),
 }
@@ -203,7 +205,10 @@ def _qualified(field: str | None, value: str, *, negated: bool) -> tuple[str, st
     name = _SYNONYMS.get(name, name)
     if name not in PARAMETERS or name.startswith("not_"):
         raise InvalidQuery.of(
-            "search", "unknown", f'has the unknown qualifier {name}: (put text with a colon into quotes)', value
+            "search",
+            "unknown",
+            f"has the unknown qualifier {name}: (put text with a colon into quotes)",
+            value,
         )
     if negated:
         if name in ("start_date", "end_date"):

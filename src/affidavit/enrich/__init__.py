@@ -1,0 +1,1 @@
+"""What is added to an event when it is recorded: the client behind proxies, its label, its place."""

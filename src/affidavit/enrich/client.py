@@ -41,7 +41,12 @@ _MACHINES: tuple[tuple[str, str], ...] = (
 )
 _MACHINE = tuple((re.compile(pattern), name) for pattern, name in _MACHINES)
 _SYSTEMS = {"Mac OS X": "macOS"}
-_BROWSERS = {"Mobile Safari": "Safari", "Chrome Mobile": "Chrome", "Chrome Mobile iOS": "Chrome", "Firefox Mobile": "Firefox"}
+_BROWSERS = {
+    "Mobile Safari": "Safari",
+    "Chrome Mobile": "Chrome",
+    "Chrome Mobile iOS": "Chrome",
+    "Firefox Mobile": "Firefox",
+}
 
 
 @lru_cache(maxsize=8192)

@@ -1,0 +1,1 @@
+"""Use-cases over the recorded events; they know the storage protocols and no engine."""

@@ -136,6 +136,11 @@ class Reader:
             caught_up,
         )
 
+    def end(self, organizations: Organizations, filter_: Filter) -> str:
+        """A token for ``order="asc"`` that stands after the newest event: what is recorded from now on."""
+        question = question_hash(filter_, None if organizations is ALL else tuple(sorted(organizations)))
+        return seal_token(Position("asc", seq=self._events.last_seq()), question, self._cipher)
+
     def get(self, organizations: Organizations, event_id: bytes) -> StoredEvent:
         """One event.
 
@@ -183,7 +188,7 @@ class Reader:
             found = self._index.counts(organizations, filter_, "hour")
             for row in found.rows:
                 bucket = (int(row.key) * HOUR - origin) // width
-                counts[bucket] += row.count
+                counts[bucket] += row.events
                 failures[bucket] += row.failures
             at_least, watermark = found.at_least, found.watermark
         else:
@@ -199,7 +204,12 @@ class Reader:
         return Histogram(listed, sum(counts.values()), at_least, watermark)
 
     def facets(
-        self, organizations: Organizations, filter_: Filter, *, fields: Sequence[str] = FACETS[:6], top: int = 10
+        self,
+        organizations: Organizations,
+        filter_: Filter,
+        *,
+        fields: Sequence[str] = FACETS[:6],
+        top: int = 10,
     ) -> Facets:
         """The most frequent values among the newest matching events, as many as can be read within the bound.
 
@@ -226,17 +236,23 @@ class Reader:
             watermark = found.watermark
             at_least |= found.at_least
             for row in found.rows:
-                tallies[field][str(row.key)] += row.count
-        return Facets({field: tallies[field].most_common(top) for field in fields}, examined, at_least, watermark)
+                tallies[field][str(row.key)] += row.events
+        return Facets(
+            {field: tallies[field].most_common(top) for field in fields}, examined, at_least, watermark
+        )
 
-    def _newest(self, organizations: Organizations, filter_: Filter) -> tuple[Iterator[StoredEvent], bool, int | None]:
+    def _newest(
+        self, organizations: Organizations, filter_: Filter
+    ) -> tuple[Iterator[StoredEvent], bool, int | None]:
         """The newest matching events that can be read within the bound, and whether there may be more."""
         until = time.perf_counter() + SUMMARY_SECONDS
         events: list[StoredEvent] = []
         position = Position("desc")
         while True:
             left = until - time.perf_counter()
-            found = self._index.page(organizations, filter_, position, limit=SUMMARY_PAGE, seconds=max(0.0, left))
+            found = self._index.page(
+                organizations, filter_, position, limit=SUMMARY_PAGE, seconds=max(0.0, left)
+            )
             events += found.events
             if found.position is None or time.perf_counter() >= until:
                 return iter(events), found.position is not None, found.watermark

@@ -1,0 +1,1 @@
+"""What runs where events are recorded: checking them and handing them to a store."""

@@ -72,7 +72,13 @@ class Intake:
         return secret
 
     def _frame(
-        self, organization: str | None, by: RecordedBy | None, rights: Rights, *, fixed: bool, source: str | None
+        self,
+        organization: str | None,
+        by: RecordedBy | None,
+        rights: Rights,
+        *,
+        fixed: bool,
+        source: str | None,
     ) -> Frame:
         return Frame(
             organization,
@@ -127,7 +133,9 @@ class Intake:
         Raises:
             IdConflict: other content stands under an id; nothing was stored.
         """
-        return self._insert(self.prepare(drafts, organization=organization, by=by, rights=rights, source=source))
+        return self._insert(
+            self.prepare(drafts, organization=organization, by=by, rights=rights, source=source)
+        )
 
     def prepare_json(
         self,
@@ -210,7 +218,9 @@ def _events(value: Any) -> tuple[list[Any], list[str]]:
         return [value], [""]
     events = value["events"]
     errors = [
-        FieldError(f"/{escape_pointer(name)}", "unknown", "is no field of a batch") for name in value if name != "events"
+        FieldError(f"/{escape_pointer(name)}", "unknown", "is no field of a batch")
+        for name in value
+        if name != "events"
     ]
     if not isinstance(events, list) or not events:
         errors.append(FieldError("/events", "type", "must be a list of 1 to 1,000 events"))
@@ -224,12 +234,20 @@ def _events(value: Any) -> tuple[list[Any], list[str]]:
 def _with_key(values: list[Any], key: str) -> Any:
     if len(values) != 1:
         raise InvalidEvent(
-            (FieldError("Idempotency-Key", "single", "goes with one event; in a batch give each its idempotency_key"),)
+            (
+                FieldError(
+                    "Idempotency-Key",
+                    "single",
+                    "goes with one event; in a batch give each its idempotency_key",
+                ),
+            )
         )
     (value,) = values
     if isinstance(value, dict):
         if value.get("idempotency_key", key) != key:
-            raise InvalidEvent((FieldError("/idempotency_key", "conflict", "differs from the header Idempotency-Key"),))
+            raise InvalidEvent(
+                (FieldError("/idempotency_key", "conflict", "differs from the header Idempotency-Key"),)
+            )
         return {**value, "idempotency_key": key}
     return value
 

@@ -78,7 +78,7 @@ class Count(NamedTuple):
     """How many events share a key, and how many of these failed."""
 
     key: int | str
-    count: int
+    events: int
     failures: int
 
 
@@ -177,5 +177,3 @@ class Follower(Protocol):
     def close(self) -> None:
         """Let go of its files."""
         ...
-
-

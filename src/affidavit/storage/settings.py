@@ -118,6 +118,10 @@ class CatalogStore(Protocol):
         """The newest document of each catalog, by name."""
         ...
 
+    def newest(self, name: str) -> bytes | None:
+        """The newest document of one catalog."""
+        ...
+
     def put(self, name: str, document: bytes, now: int, by: str, rows: Sequence[Row]) -> int:
         """Store a document as the next version of its catalog.
 

@@ -12,6 +12,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 import anyio.to_thread
 
@@ -101,8 +102,8 @@ class Reads:
         asked: Filter | None,
         metadata: dict[str, Any],
     ) -> Draft:
-        if asked is not None:
-            metadata["filter"] = "&".join(f"{name}={value}" for name, value in to_params(asked))[:1000]
+        if asked is not None and asked != Filter():
+            metadata["filter"] = urlencode(to_params(asked))[:1000]
         return Draft(
             action=action,
             actor=scope.credential.actor(),

@@ -243,8 +243,13 @@ def _filter(operation: Operation, rest: list[tuple[str, str]], errors: list[Fiel
             errors.append(FieldError(shown, "unknown", "there is no such parameter here"))
     try:
         return parse_params(known, empty=operation.empty)
-    except InvalidQuery as error:
-        errors += error.errors or (FieldError("", "query", error.message),)
+    except InvalidQuery:
+        # The parser stops at the first fault; asked for each parameter alone it names them all.
+        for name in dict.fromkeys(name for name, _ in known):
+            try:
+                parse_params([pair for pair in known if pair[0] == name], empty=operation.empty)
+            except InvalidQuery as error:
+                errors += error.errors
         return Filter()
 
 

@@ -18,7 +18,7 @@ from affidavit.core.ids import microseconds_of
 from affidavit.core.match import within
 from affidavit.core.row import LATE_AFTER
 
-__all__ = ["connect", "inode", "index_path", "translated"]
+__all__ = ["connect", "index_path", "inode", "translated"]
 
 WRITER_CACHE = 64 * 1024
 READER_CACHE = 8 * 1024
@@ -39,7 +39,9 @@ def inode(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def connect(path: Path, *, writer: bool, create: bool = False, synchronous: str = "FULL") -> sqlite3.Connection:
+def connect(
+    path: Path, *, writer: bool, create: bool = False, synchronous: str = "FULL"
+) -> sqlite3.Connection:
     """Open a file of the store in autocommit mode; transactions are written out.
 
     Args:
@@ -65,7 +67,9 @@ def connect(path: Path, *, writer: bool, create: bool = False, synchronous: str 
             if writer:
                 (journal,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
                 if journal != "wal":
-                    raise errors.StorageError(f"{path} cannot use write-ahead logging, which Affidavit needs.")
+                    raise errors.StorageError(
+                        f"{path} cannot use write-ahead logging, which Affidavit needs."
+                    )
             connection.execute(f"PRAGMA synchronous = {synchronous}")
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute("PRAGMA temp_store = MEMORY")
@@ -82,8 +86,6 @@ def connect(path: Path, *, writer: bool, create: bool = False, synchronous: str 
 
 def _within(address: str | None, network: str) -> int:
     return 1 if address is not None and within(address, network) else 0
-
-
 
 
 def _late(event_id: bytes, recorded_at: int) -> int:
@@ -118,7 +120,9 @@ def translate(error: sqlite3.Error, path: Path) -> errors.StorageError:
     if code == sqlite3.SQLITE_CANTOPEN:
         if not path.exists():
             return errors.SchemaMissing(f"There is no database at {path}; run: affidavit migrate")
-        return errors.StorageReadOnly(f"{path} cannot be opened; check the owner and mode of the file and its folder.")
+        return errors.StorageReadOnly(
+            f"{path} cannot be opened; check the owner and mode of the file and its folder."
+        )
     if code == sqlite3.SQLITE_IOERR and "full" in str(error):
         code = sqlite3.SQLITE_FULL
     kind = _KINDS.get(code, errors.StorageError)

@@ -85,14 +85,18 @@ class SqliteDatabase:
     def meta(self, key: str) -> str | None:
         """A fact about the database, such as ``demo``."""
         row = self.read(
-            lambda connection: connection.execute("SELECT value FROM affidavit_meta WHERE key = ?", (key,)).fetchone()
+            lambda connection: connection.execute(
+                "SELECT value FROM affidavit_meta WHERE key = ?", (key,)
+            ).fetchone()
         )
         return None if row is None else str(row[0])
 
     def set_meta(self, key: str, value: str) -> None:
         """Note a fact about the database."""
         self.change(
-            lambda connection: connection.execute("INSERT OR REPLACE INTO affidavit_meta VALUES (?, ?)", (key, value)),
+            lambda connection: connection.execute(
+                "INSERT OR REPLACE INTO affidavit_meta VALUES (?, ?)", (key, value)
+            ),
             lambda _: (),
         )
 

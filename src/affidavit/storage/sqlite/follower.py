@@ -95,7 +95,9 @@ class IndexFollower:
 
     def _database_id(self) -> str:
         with translated(self._database):
-            (value,) = self._events.execute("SELECT value FROM affidavit_meta WHERE key = 'database_id'").fetchone()
+            (value,) = self._events.execute(
+                "SELECT value FROM affidavit_meta WHERE key = 'database_id'"
+            ).fetchone()
         return str(value)
 
     def _state(self, file: sqlite3.Connection) -> IndexState | None:
@@ -124,7 +126,9 @@ class IndexFollower:
             assert isinstance(id_, bytes) and isinstance(organization, str)
             found = terms_of(state.key, organization, parent, actor, resources, context)  # type: ignore[arg-type]
             keys.extend(prefix + id_ for prefix in found.keys)
-            emails.update((organization, email_hash(state.key, email), actor_id) for email, actor_id in found.emails)
+            emails.update(
+                (organization, email_hash(state.key, email), actor_id) for email, actor_id in found.emails
+            )
             hours[organization, microseconds_of(id_) // HOUR, action, outcome, severity] += 1  # type: ignore[index]
             ids.append(id_)
         keys.sort()
@@ -144,7 +148,9 @@ class IndexFollower:
                 " ON CONFLICT DO UPDATE SET n = n + excluded.n",
                 ((*kind, count) for kind, count in sorted(hours.items())),
             )
-            file.execute("UPDATE affidavit_index SET seq = ?, id = ?, recorded_at = ?", (last[0], last[1], last[10]))
+            file.execute(
+                "UPDATE affidavit_index SET seq = ?, id = ?, recorded_at = ?", (last[0], last[1], last[10])
+            )
             file.execute("COMMIT")
         except BaseException:
             if file.in_transaction:
@@ -179,7 +185,9 @@ class IndexFollower:
         """Take away the keys of runs that no merge finished or that one had replaced."""
         with translated(self._index):
             runs, last = set(), 0
-            while row := file.execute("SELECT min(run) FROM affidavit_terms WHERE run > ?", (last,)).fetchone():
+            while row := file.execute(
+                "SELECT min(run) FROM affidavit_terms WHERE run > ?", (last,)
+            ).fetchone():
                 if row[0] is None:
                     break
                 last = row[0]

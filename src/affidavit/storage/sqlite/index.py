@@ -115,7 +115,7 @@ def _merged(
 ) -> Found:
     """Walk on wherever the least was looked at, until enough is decided: what lies above every walk's bound."""
     found: list[StoredEvent] = []
-    bounds: dict[Walk, bytes] = {walk: BEYOND for walk in walks}
+    bounds: dict[Walk, bytes] = dict.fromkeys(walks, BEYOND)
     while bounds:
         behind = max(bounds, key=lambda walk: bounds[walk])
         decided = sum(1 for event in found if event.id >= bounds[behind])
@@ -286,6 +286,11 @@ def _add_each(
 ) -> int:
     number = 0
     for number, (id_, action, outcome, severity) in enumerate(rows, 1):
-        key = {"hour": microseconds_of(id_) // HOUR, "action": action, "outcome": outcome, "severity": severity}[by]
+        key = {
+            "hour": microseconds_of(id_) // HOUR,
+            "action": action,
+            "outcome": outcome,
+            "severity": severity,
+        }[by]
         _add(totals, key, 1, int(outcome == "failure"))
     return number

@@ -35,7 +35,9 @@ class Migration(NamedTuple):
 def available() -> list[Migration]:
     """The migrations that this version brings, in order."""
     steps = []
-    for file in sorted(files("affidavit.storage.sqlite").joinpath("migrations").iterdir(), key=lambda f: f.name):
+    for file in sorted(
+        files("affidavit.storage.sqlite").joinpath("migrations").iterdir(), key=lambda f: f.name
+    ):
         if file.name.endswith(".sql"):
             number, _, name = file.name.removesuffix(".sql").partition("_")
             sql = file.read_text(encoding="utf-8")
@@ -97,7 +99,7 @@ def migrate(
     Returns:
         What was applied, in order; empty where nothing was to do.
     """
-    done = []
+    done: list[Migration] = []
     while True:
         with translated(path):
             connection.execute("BEGIN IMMEDIATE")
@@ -112,9 +114,7 @@ def migrate(
         done.append(step)
 
 
-def _apply_next(
-    connection: sqlite3.Connection, path: Path, clock: Callable[[], float]
-) -> Migration | None:
+def _apply_next(connection: sqlite3.Connection, path: Path, clock: Callable[[], float]) -> Migration | None:
     connection.execute(
         "CREATE TABLE IF NOT EXISTS affidavit_migrations ("
         " number INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at INTEGER NOT NULL)"

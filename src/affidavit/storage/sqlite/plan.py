@@ -64,7 +64,9 @@ def _admitted(filter_: Filter, field: str, all_: tuple[str, ...]) -> tuple[str, 
     admitted = all_
     for condition in filter_.conditions:
         if condition.field == field:
-            admitted = tuple(value for value in admitted if (value in condition.values) is not condition.negated)
+            admitted = tuple(
+                value for value in admitted if (value in condition.values) is not condition.negated
+            )
     return admitted
 
 
@@ -91,7 +93,7 @@ def _folded(column: str, value: str) -> Expression:
     if not texts:
         return Expression(fancy)
     return Expression(
-        "(" + " OR ".join([*("instr(lower({0}), ?)".format(column) for _ in texts), fancy]) + ")",
+        "(" + " OR ".join([*(f"instr(lower({column}), ?)" for _ in texts), fancy]) + ")",
         tuple(f'"{text}"' for text in sorted(texts)),
     )
 
@@ -164,7 +166,9 @@ def _maybe(condition: Condition) -> Expression:
             return _any([_one_of("actor_id", values), *(_folded("actor", value) for value in values)])
         case "on_behalf_of":
             parts = [_folded("actor", value) for value in values]
-            return Expression(f"(instr(actor, '\"on_behalf_of\":') AND {_any(parts).sql})", _any(parts).parameters)
+            return Expression(
+                f"(instr(actor, '\"on_behalf_of\":') AND {_any(parts).sql})", _any(parts).parameters
+            )
         case "token":
             return _any(_folded("actor", value) for value in values)
         case "session":

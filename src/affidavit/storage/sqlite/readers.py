@@ -75,7 +75,9 @@ class Session:
                 pair.drop_index()
             self.index = pair.index
         pair.events.execute("BEGIN")
-        (self.last_seq,) = pair.events.execute("SELECT coalesce(max(seq), 0) FROM affidavit_events").fetchone()
+        (self.last_seq,) = pair.events.execute(
+            "SELECT coalesce(max(seq), 0) FROM affidavit_events"
+        ).fetchone()
         if self.state is not None and not self._follows(self.state):
             self.state = None
         self.watermark = self.state.seq if self.state is not None else 0
@@ -99,7 +101,9 @@ class Session:
             self._runs = (
                 []
                 if self.index is None or self.state is None
-                else self.index.execute("SELECT run, low, high FROM affidavit_runs ORDER BY high DESC").fetchall()
+                else self.index.execute(
+                    "SELECT run, low, high FROM affidavit_runs ORDER BY high DESC"
+                ).fetchall()
             )
         return self._runs
 

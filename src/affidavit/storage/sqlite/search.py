@@ -17,7 +17,18 @@ from affidavit.core.row import COLUMNS, StoredEvent
 from affidavit.storage.sqlite import plan
 from affidavit.storage.sqlite.plan import Expression
 from affidavit.storage.sqlite.readers import Session
-from affidavit.storage.sqlite.streams import BEYOND, Arms, Chunk, Listed, Networks, Source, Stream, Terms, Union, intersect
+from affidavit.storage.sqlite.streams import (
+    BEYOND,
+    Arms,
+    Chunk,
+    Listed,
+    Networks,
+    Source,
+    Stream,
+    Terms,
+    Union,
+    intersect,
+)
 from affidavit.storage.sqlite.terms import TERM_FIELDS, address_prefix, email_hash, prefixes
 
 __all__ = ["LONG_TAIL", "Step", "Walk", "actions_of", "id_range"]
@@ -117,7 +128,9 @@ class Walk:
 
     def _actions(self, values: Sequence[str]) -> Source:
         actions = actions_of(self._session, self._organization, values)
-        return self._arms("affidavit_events_action", [Expression("action = ?", (action,)) for action in actions])
+        return self._arms(
+            "affidavit_events_action", [Expression("action = ?", (action,)) for action in actions]
+        )
 
     def _actors(self, condition: Condition) -> Source:
         """Actor and on-behalf-of by id; addresses lead to ids through a table of their own."""
@@ -261,7 +274,9 @@ class Walk:
             f"{SELECT} INDEXED BY affidavit_events_id WHERE organization = ? AND id IN ({','.join('?' * len(ids))})",
             [self._organization, *ids],
         )
-        return sorted((StoredEvent(row[0], row[1:]) for row in rows), key=lambda event: event.id, reverse=True)
+        return sorted(
+            (StoredEvent(row[0], row[1:]) for row in rows), key=lambda event: event.id, reverse=True
+        )
 
 
 def _small_networks(condition: Condition) -> list[tuple[str, str]] | None:

@@ -264,6 +264,11 @@ class SqliteCatalogs(_Store):
         """See the role."""
         return [document.encode() for (document,) in self._all("catalogs")]
 
+    def newest(self, name: str) -> bytes | None:
+        """See the role."""
+        row = self._one("catalog", name)
+        return None if row is None else row[1].encode()
+
     def put(self, name: str, document: bytes, now: int, by: str, rows: Sequence[Row]) -> int:
         """See the role."""
         text = document.decode()

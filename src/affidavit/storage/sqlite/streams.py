@@ -41,7 +41,12 @@ class Arms(Source):
     ARMS = 64
 
     def __init__(
-        self, connection: sqlite3.Connection, organization: str, index: str, arms: Sequence[Expression], low: bytes
+        self,
+        connection: sqlite3.Connection,
+        organization: str,
+        index: str,
+        arms: Sequence[Expression],
+        low: bytes,
     ) -> None:
         self._connection = connection
         self._low = low
@@ -159,7 +164,8 @@ class Networks(Source):
         after, addresses = self._first, []
         end = self._last + BEYOND
         while row := self._connection.execute(
-            "SELECT k FROM affidavit_terms WHERE run = ? AND k >= ? AND k <= ? ORDER BY k LIMIT 1", (run, after, end)
+            "SELECT k FROM affidavit_terms WHERE run = ? AND k >= ? AND k <= ? ORDER BY k LIMIT 1",
+            (run, after, end),
         ).fetchone():
             addresses.append(row[0][:width])
             after = row[0][:width] + BEYOND
@@ -206,7 +212,9 @@ class Stream:
         self._size = min(LARGEST, self._size * 2)
 
 
-def intersect(streams: Sequence[Stream], below: bytes, stop: Callable[[], bool]) -> tuple[Chunk, bytes | None]:
+def intersect(
+    streams: Sequence[Stream], below: bytes, stop: Callable[[], bool]
+) -> tuple[Chunk, bytes | None]:
     """The next ids that all streams have, newest first.
 
     Args:

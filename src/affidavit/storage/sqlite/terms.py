@@ -17,7 +17,17 @@ from affidavit.core.filter import Condition
 __all__ = ["TERM_FIELDS", "EventTerms", "address_prefix", "email_hash", "prefixes", "terms_of"]
 
 TERM_FIELDS = frozenset(
-    {"resource", "resource_type", "ip", "token", "session", "on_behalf_of", "parent_id", "request_id", "trace_id"}
+    {
+        "resource",
+        "resource_type",
+        "ip",
+        "token",
+        "session",
+        "on_behalf_of",
+        "parent_id",
+        "request_id",
+        "trace_id",
+    }
 )
 """Filters that are looked up in terms."""
 

@@ -117,7 +117,11 @@ def insert_rows(connection: sqlite3.Connection, rows: Sequence[Row], now: int) -
                 if row.compare and not same_content(row, stands):
                     raise errors.IdConflict(
                         f"Event {format_id(row.id)} exists with other content; nothing of this batch was stored.",
-                        (errors.FieldError("/id", "conflict", "exists with other content", format_id(row.id)),),
+                        (
+                            errors.FieldError(
+                                "/id", "conflict", "exists with other content", format_id(row.id)
+                            ),
+                        ),
                     )
                 duplicate = True
             else:
@@ -166,7 +170,7 @@ class GroupCommit:
         with self._wake:
             while not self._waiting and not self._closed:
                 self._wake.wait()
-            group = []
+            group: list[tuple[Sequence[Row], Future[list[Recorded]]]] = []
             count = size = 0
             while self._waiting:
                 rows = self._waiting[0][0]
