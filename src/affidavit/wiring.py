@@ -108,7 +108,7 @@ class Instance:
         authentication: recognises credentials.
     """
 
-    def __init__(self, settings: Settings, database: sqlite.SqliteDatabase) -> None:
+    def __init__(self, settings: Settings, database: sqlite.SqliteDatabase, source: str) -> None:
         self.settings = settings
         self._database = database
         entropy = os.urandom
@@ -123,8 +123,9 @@ class Instance:
             catalogs=self._catalogs,
             organization_secret=lambda name: organizations.secret(name, clock(), secrets.token_bytes(32)),
             enrich=enrichment,
+            source=source,
         )
-        self.access_events = AccessEvents(self._prepare_ours)
+        self.access_events = AccessEvents(self._prepare_ours, source)
         make_data_dir(settings)
         self.reader = Reader(
             database.events,
@@ -179,7 +180,7 @@ class Instance:
         self._database.set_meta("demo", note)
 
     def health(self) -> Mapping[str, Any]:
-        """What operators watch: where the queue and the index stand. Raises where the database does not answer."""
+        """Where the queue and the index stand, for operators; raises where the database does not answer."""
         progress = self.reader.progress()
         now = clock()
         waiting = progress.behind > 0 and progress.recorded_at is not None
@@ -204,12 +205,13 @@ def _path(settings: Settings) -> Path:
     return path
 
 
-def open_store(settings: Settings, *, migrate: bool = False) -> Instance:
+def open_store(settings: Settings, *, migrate: bool = False, source: str = "api") -> Instance:
     """Open the database of these settings.
 
     Args:
         settings: of the program.
         migrate: make or upgrade the schema first; else a missing or older one is an error.
+        source: channel of events that name none, and of changes of settings that name none.
 
     Raises:
         StorageError: it cannot be used; the message says what to do.
@@ -219,7 +221,7 @@ def open_store(settings: Settings, *, migrate: bool = False) -> Instance:
         sqlite.migrate_file(path)
     database = sqlite.SqliteDatabase(path, settings.index_database, clock=clock)
     try:
-        return Instance(settings, database)
+        return Instance(settings, database, source)
     except BaseException:
         database.close()
         raise

@@ -1,8 +1,10 @@
 """The worker process: it keeps what is derived from the events up to date, beside whoever records.
 
-A busy thread in the web process would cost that most of its throughput, so this is a process of its own. ``serve``
-starts one and starts it again when it dies; ``affidavit worker`` is the same alone. Of several workers of one database
-the holder of the lease works: an exclusive lock on a file, which the kernel gives back when its holder dies, however it dies.
+A busy thread in the web process would cost that most of its throughput, so this is a process of its own.
+``serve`` starts one and starts it again when it dies; ``affidavit worker`` is the same alone. Of several
+workers of one database
+the holder of the lease works: an exclusive lock on a file, which the kernel gives back when its holder dies,
+    however it dies.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType, TracebackType
+from typing import Self
 
 from affidavit.config import Settings
 from affidavit.errors import AffidavitError
@@ -68,8 +71,8 @@ def follow(
 ) -> None:
     """Keep a follower up to date until told to stop.
 
-    A batch is taken in when it is full or one second old; upkeep is done when nothing waits, and between batches when
-    much does, so that it never holds them back for longer than one bounded piece.
+    A batch is taken in when it is full or one second old; upkeep is done when nothing waits, and between
+    batches when much does, so that it never holds them back for longer than one bounded piece.
 
     Args:
         follower: what to keep up.
@@ -99,7 +102,7 @@ def run_worker(settings: Settings) -> None:
     parent = os.getppid() if SETTINGS_VARIABLE in os.environ else None
     ended = threading.Event()
 
-    def end(number: int, frame: FrameType | None) -> None:
+    def end(_number: int, _frame: FrameType | None) -> None:
         ended.set()
 
     signal.signal(signal.SIGTERM, end)
@@ -123,7 +126,7 @@ def run_worker(settings: Settings) -> None:
 
 
 class Supervisor:
-    """Runs one worker as a child process for the length of a ``with`` block, and starts it again when it dies.
+    """Runs one worker as a child process for the length of a ``with`` block; one that dies is started again.
 
     Args:
         settings: of the server; the worker gets the same database.
@@ -146,7 +149,7 @@ class Supervisor:
         child = self._child
         return child.pid if child is not None and child.poll() is None else None
 
-    def __enter__(self) -> Supervisor:
+    def __enter__(self) -> Self:
         self._child = self._start()
         self._thread.start()
         return self

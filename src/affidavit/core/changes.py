@@ -1,4 +1,4 @@
-"""The difference of two states of a resource, as the ``changes`` of an event: only what changed, old and new."""
+"""The difference of two states of a resource, as the ``changes`` of an event."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def diff(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Change]:
     Objects are descended into, their members named by path (``address.city``; a member whose name holds a
     dot, bracket, quote or space is written ``address["post code"]``). Two lists of one length whose different
     members are all objects are descended into as well (``rules[2].port``); every other list is one value, so
-    that a list of abilities shows whole on both sides. A member missing on one side is ``null`` there. ``1``, ``1.0`` and
-    ``true`` are three different values.
+    that a list of abilities shows whole on both sides. A member missing on one side is ``null`` there.
+    ``1``, ``1.0`` and ``true`` are three different values.
 
     Args:
         old: the state before.

@@ -22,8 +22,8 @@ _GROUPS = tuple((name, _AT[name]) for name in ("actor", "resources", "context", 
 def same_content(row: Row, stored: tuple[Any, ...]) -> bool:
     """Compare what came in with what stands there, both normalised and masked.
 
-    ``recorded_at``, ``recorded_by``, ``severity`` and what we filled in ourselves do not count. A group that was
-    erased or has expired cannot be compared and is never filled again, so it counts as the same.
+    ``recorded_at``, ``recorded_by``, ``severity`` and what we filled in ourselves do not count. A group that
+    was erased or has expired cannot be compared and is never filled again, so it counts as the same.
 
     Args:
         row: the event that came in.

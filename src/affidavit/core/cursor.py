@@ -1,8 +1,8 @@
 """Continuation tokens: where a walk over pages stands, opaque to whoever carries it.
 
-A token is encrypted and authenticated (AES-GCM, through the cipher that the caller hands in), and bound to the
-filter, the organizations and the order of the question that it continues. It never widens access: the scope is checked
-anew on every page.
+A token is encrypted and authenticated (AES-GCM, through the cipher that the caller hands in), and bound to
+the filter, the organizations and the order of the question that it continues. It never widens access: the
+scope is checked anew on every page.
 """
 
 from __future__ import annotations

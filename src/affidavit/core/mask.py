@@ -32,7 +32,7 @@ _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_A-Za-z]+")
 
 @lru_cache(maxsize=16384)
 def is_secret(key: str) -> bool:
-    """Whether a key looks like that of a secret: ``apiKey``, ``x-api-key``, ``PASSWORD``, but not ``tokenId``."""
+    """Whether a key looks like a secret's: ``apiKey``, ``x-api-key``, ``PASSWORD``, but not ``tokenId``."""
     words = [word.lower() for word in _WORD.findall(key)]
     if not words:
         return False
@@ -40,7 +40,7 @@ def is_secret(key: str) -> bool:
 
 
 def mask_value(value: Any) -> Any:
-    """What is stored under a secret key: the mask for text, numbers and lists of these, else the value itself."""
+    """What is stored under a secret key: the mask for text, numbers and lists of these."""
     if isinstance(value, bool) or value is None:
         return value
     if isinstance(value, str | int | float):

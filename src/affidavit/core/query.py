@@ -170,9 +170,9 @@ def parse_search(line: str) -> list[tuple[str, str]]:
     r"""The parameters that a search line stands for.
 
     ``actor:ana@x.io action:user.* -outcome:success after:2026-01-01 "partial rotation"``: a qualifier is the
-    name of a filter, a minus before it excludes, quotes hold white space (``\"`` for a quote). Words without a
-    qualifier that follow each other are one phrase for ``q``; a phrase after a qualifier or a quote is another
-    value. A text with a colon that is no qualifier is put into quotes.
+    name of a filter, a minus before it excludes, quotes hold white space (``\"`` for a quote). Words without
+    a qualifier that follow each other are one phrase for ``q``; a phrase after a qualifier or a quote is
+    another value. A text with a colon that is no qualifier is put into quotes.
 
     Raises:
         InvalidQuery: an open quote or an unknown qualifier.

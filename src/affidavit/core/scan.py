@@ -2,8 +2,8 @@
 
 Most JSON parsers keep the last of duplicate keys and pass on U+0000. Both are refused here, as are lone
 surrogates, NaN, invalid UTF-8 and nesting beyond a limit (RFC 8259 section 4 leaves duplicate keys to
-the reader; RFC 7493, I-JSON, forbids them). The work is done on whole bodies by string operations, so it costs a small
-part of the parsing.
+the reader; RFC 7493, I-JSON, forbids them). The work is done on whole bodies by string operations, so it
+costs a small part of the parsing.
 """
 
 from __future__ import annotations
@@ -120,6 +120,7 @@ def find_character(value: Any, character: str | None, pointer: str = "") -> str 
     Args:
         value: parsed JSON.
         character: the one looked for; ``None`` looks for any lone surrogate.
+        pointer: of the value itself.
     """
     if isinstance(value, str):
         found = _SURROGATE_TEXT.search(value) if character is None else character in value

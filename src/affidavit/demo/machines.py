@@ -51,6 +51,7 @@ def call_api(scribe: Scribe, machine: Machine, at: int, ip: str | None = None) -
     pipeline = zipf(random, data_work.PIPELINES)
     run = data_work.run_of(scribe, pipeline)
     path = endpoint.format(pipeline=pipeline, run=run)
+    where = {} if ip is None else {"ip": ip}
     params = {"limit": random.choice((20, 50, 100)), "page": random.randint(1, 4)} if method == "GET" else {}
     failed = random.random() < 0.015
     scribe.machine(
@@ -70,7 +71,7 @@ def call_api(scribe: Scribe, machine: Machine, at: int, ip: str | None = None) -
             **({"pipeline": pipeline} if "{pipeline}" in endpoint else {}),
             **({"run": run} if "{run}" in endpoint else {}),
         },
-        **({} if ip is None else {"ip": ip}),
+        **where,
     )
     if name == "trigger_pipeline_run" and not failed:
         scribe.version(pipeline)
@@ -81,6 +82,7 @@ def call_api(scribe: Scribe, machine: Machine, at: int, ip: str | None = None) -
             data_work.pipeline(pipeline),
             project="warehouse",
             metadata={"trigger": "api", "run_id": data_work.run_of(scribe, pipeline)},
+            **where,
         )
 
 

@@ -1,7 +1,8 @@
 """The label of a client from its user agent: ``Chrome on macOS``, ``kubectl``, ``Terraform``.
 
-Machine clients come first, from a table of our own, because the usual pattern sets know only browsers well. The
-browser patterns are those of ua-parser, an optional dependency; without it only machine clients get a label.
+Machine clients come first, from a table of our own, because the usual pattern sets know only browsers well.
+The browser patterns are those of ua-parser, an optional dependency; without it only machine clients get a
+label.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def label(user_agent: str) -> str | None:
 
 @lru_cache(maxsize=1)
 def _parser() -> Any:
-    """The parser of ua-parser; its patterns are compiled at the first use, which takes a quarter of a second."""
+    """The parser of ua-parser; compiling its patterns takes a quarter of a second, once."""
     try:
         from ua_parser import parse
     except ImportError:

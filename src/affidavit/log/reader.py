@@ -38,8 +38,8 @@ class Page(NamedTuple):
 
     Attributes:
         events: newest first, or in recording order.
-        continuation_token: for the next page; ``None`` where nothing more can follow. In recording order it is always there
-            and stays valid: everything since.
+        continuation_token: for the next page; ``None`` where nothing more can follow. In recording order it
+            is always there and stays valid: everything since.
         watermark: ``recorded_at`` up to which the index is complete, microseconds since 1970 UTC.
         caught_up: in recording order, whether the page reached the newest event.
     """
@@ -55,7 +55,7 @@ class Bucket(NamedTuple):
 
     start: int
     end: int
-    count: int
+    count: int  # type: ignore[assignment]  # the field of the API, and no method of tuples here
     failures: int
 
 
@@ -261,7 +261,7 @@ class Reader:
     def export(
         self, organizations: Organizations, filter_: Filter, *, order: Order = "desc"
     ) -> Iterator[list[StoredEvent]]:
-        """The whole answer as of this call, in pieces of constant size, each read in a short transaction of its own.
+        """The whole answer as of this call, in pieces of constant size, each in a short transaction.
 
         Events recorded after the call are left out.
         """

@@ -28,8 +28,11 @@ _RANDOM = 40
 _FIELDS = {field.name: field.type for field in msgspec.structs.fields(Draft)}
 
 
-def _nothing(draft: Draft) -> Mapping[str, Any]:
+def _nothing(_draft: Draft) -> Mapping[str, Any]:
     return {}
+
+
+_NO_RIGHTS = Rights()
 
 
 class Intake:
@@ -41,7 +44,8 @@ class Intake:
         entropy: that many random bytes.
         catalogs: gives the catalogs in force.
         organization_secret: the 32 bytes of an organization, made where it has none.
-        enrich: context fields that follow from a draft, such as the client's label; they only fill what is absent.
+        enrich: context fields that follow from a draft, such as the client's label; they only fill what is
+            absent.
         source: of events that name none.
     """
 
@@ -98,7 +102,7 @@ class Intake:
         *,
         organization: str | None,
         by: RecordedBy | None = None,
-        rights: Rights = Rights(),
+        rights: Rights = _NO_RIGHTS,
         source: str | None = None,
     ) -> list[Row]:
         """Check drafts and make their rows; nothing is stored.
@@ -111,7 +115,8 @@ class Intake:
             source: of drafts that name none.
 
         Raises:
-            InvalidEvent: with the errors of up to 20 events; pointers begin with ``/events/N`` where there are several.
+            InvalidEvent: with the errors of up to 20 events; pointers begin with ``/events/N`` where there
+            are several.
             TooLarge: more than 1,000 drafts.
         """
         frame = self._frame(organization, by, rights, fixed=organization is not None, source=source)
@@ -125,7 +130,7 @@ class Intake:
         *,
         organization: str | None,
         by: RecordedBy | None = None,
-        rights: Rights = Rights(),
+        rights: Rights = _NO_RIGHTS,
         source: str | None = None,
     ) -> list[Recorded]:
         """Check drafts and store them in one transaction, durable on return; see :meth:`prepare`.
@@ -143,7 +148,7 @@ class Intake:
         *,
         organization: str | None,
         by: RecordedBy | None,
-        rights: Rights = Rights(),
+        rights: Rights = _NO_RIGHTS,
         idempotency_key: str | None = None,
     ) -> list[Row]:
         """The rows of a request's body: one event, or ``{"events": [...]}``.
@@ -253,7 +258,7 @@ def _with_key(values: list[Any], key: str) -> Any:
 
 
 def _explain(value: Any, pointer: str, message: str) -> list[FieldError]:
-    """Every field of an event that has the wrong type or is unknown, where the parser named only the first."""
+    """Every field that has the wrong type or is unknown; the parser named only the first."""
     if not isinstance(value, dict):
         return [FieldError(pointer, "type", "must be a JSON object", type(value).__name__)]
     errors = []

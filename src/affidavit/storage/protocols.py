@@ -35,8 +35,8 @@ class EventStore(Protocol):
     def insert(self, rows: Sequence[Row]) -> list[Recorded]:
         """Store one batch in one transaction that is durable when this returns.
 
-        All or nothing. An event whose ``(organization, id)`` exists is a duplicate: where the row asks for it the
-        contents are compared, row against row, and other content refuses the batch.
+        All or nothing. An event whose ``(organization, id)`` exists is a duplicate: where the row asks for
+        it the contents are compared, row against row, and other content refuses the batch.
 
         Raises:
             IdConflict: other content stands under an id; nothing was stored.
@@ -48,7 +48,7 @@ class EventStore(Protocol):
         ...
 
     def after(self, seq: int, limit: int) -> list[StoredEvent]:
-        """Events in recording order beyond a place, at most ``limit``; every one that was committed when the call began."""
+        """Events in recording order beyond a place, at most ``limit``, without a gap."""
         ...
 
     def last_seq(self) -> int:
@@ -102,7 +102,7 @@ COUNTED = frozenset({"action", "action_group", "outcome", "severity"})
 
 
 class EventIndex(Protocol):
-    """Says which events match. It can be rebuilt from the events and answers rightly while it is behind or gone."""
+    """Says which events match; can be rebuilt, and answers rightly while it is behind or gone."""
 
     def page(
         self,
@@ -122,7 +122,8 @@ class EventIndex(Protocol):
             start: where the walk stands; ``desc`` by id, ``asc`` in recording order.
             limit: events at most (more only where ids are equal across organizations).
             last_seq: leave out what was recorded beyond this place (an export as of its start).
-            seconds: bound on the work; when it is reached the page comes short, with a position. ``None``: no bound.
+            seconds: bound on the work; when it is reached the page comes short, with a position. ``None``:
+                no bound.
         """
         ...
 
@@ -163,7 +164,7 @@ class Follower(Protocol):
     """Something that the worker keeps up to date from the event table, from a stored place on."""
 
     def step(self) -> int:
-        """Take in the next batch, in one transaction with the new place; returns how many events that were."""
+        """Take in the next batch, in one transaction with the new place; how many events it had."""
         ...
 
     def tidy(self) -> bool:

@@ -1,12 +1,12 @@
 """Connections to the files of one SQLite store, and what SQLite's errors mean to us.
 
-No process that holds connections may open and close a database file or its ``-shm`` in another way: closing any
-descriptor drops the POSIX locks of the whole process. Sizes and hashes are therefore taken in a child process.
+No process that holds connections may open and close a database file or its ``-shm`` in another way: closing
+any descriptor drops the POSIX locks of the whole process. Sizes and hashes are therefore taken in a child
+process.
 """
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,9 +31,9 @@ def index_path(database: Path) -> Path:
 
 
 def inode(path: Path) -> tuple[int, int] | None:
-    """Device and inode of a file, or ``None`` where there is none: tells whether it is still the same file."""
+    """Device and inode of a file: whether it is still the same one. ``None`` where there is none."""
     try:
-        found = os.stat(path)
+        found = path.stat()
     except FileNotFoundError:
         return None
     return found.st_dev, found.st_ino
@@ -48,7 +48,8 @@ def connect(
         path: the file.
         writer: whether the connection may write; readers refuse every statement that would.
         create: make the file where it is missing.
-        synchronous: ``FULL`` (a commit is on the disk when it returns) or ``NORMAL`` (for what can be rebuilt).
+        synchronous: ``FULL`` (a commit is on the disk when it returns) or ``NORMAL`` (for what can be
+            rebuilt).
 
     Raises:
         StorageError: in one of its kinds.

@@ -1,7 +1,7 @@
 """The worker's side of the index: takes events in behind the watermark, merges runs, notices a lost file.
 
-Every batch is one transaction of the index file: keys, counts, addresses and the new watermark, so a kill at any instruction
-leaves it complete up to the old place or the new one. The app's file is only read.
+Every batch is one transaction of the index file: keys, counts, addresses and the new watermark, so a kill at
+any instruction leaves it complete up to the old place or the new one. The app's file is only read.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ SLICE = 12_000
 """Keys of one run in one transaction of a merge; with 16 runs under 65,000 events."""
 
 _READ = (
-    "SELECT seq, id, organization, action, outcome, severity, parent_id, actor, resources, context, recorded_at"
-    " FROM affidavit_events WHERE seq > ? ORDER BY seq LIMIT ?"
+    "SELECT seq, id, organization, action, outcome, severity, parent_id, actor, resources, context,"
+    " recorded_at FROM affidavit_events WHERE seq > ? ORDER BY seq LIMIT ?"
 )
 
 
 class IndexFollower:
-    """Keeps the index file of one database; used by the process that holds the worker's lease, and by no other."""
+    """Keeps the index file of one database; only the holder of the worker's lease has one."""
 
     def __init__(self, database: Path, index: Path) -> None:
         self._database = database
@@ -123,7 +123,6 @@ class IndexFollower:
         hours: Counter[tuple[str, int, str, str, str]] = Counter()
         ids: list[bytes] = []
         for _, id_, organization, action, outcome, severity, parent, actor, resources, context, _ in rows:
-            assert isinstance(id_, bytes) and isinstance(organization, str)
             found = terms_of(state.key, organization, parent, actor, resources, context)  # type: ignore[arg-type]
             keys.extend(prefix + id_ for prefix in found.keys)
             emails.update(
@@ -171,7 +170,8 @@ class IndexFollower:
         with translated(self._index):
             if self._merge is None:
                 row = file.execute(
-                    "SELECT level FROM affidavit_runs GROUP BY level HAVING count(*) >= ? ORDER BY level LIMIT 1",
+                    "SELECT level FROM affidavit_runs GROUP BY level HAVING count(*) >= ?"
+                    " ORDER BY level LIMIT 1",
                     (FAN_IN,),
                 ).fetchone()
                 if row is None:
@@ -213,8 +213,8 @@ class IndexFollower:
 class _Merge:
     """The oldest sixteen runs of one level become one of the next, slice by slice.
 
-    The new run is not listed until it is whole; then one transaction lists it and drops the old ones from the list, and
-    further ones take away their keys.
+    The new run is not listed until it is whole; then one transaction lists it and drops the old ones from the
+    list, and further ones take away their keys.
     """
 
     def __init__(self, file: sqlite3.Connection, level: int, target: int) -> None:
@@ -257,8 +257,8 @@ class _Merge:
             self._after = bound
             return False
         self._file.execute(
-            "INSERT INTO affidavit_runs SELECT ?, ?, sum(keys), sum(events), min(low), max(high) FROM affidavit_runs"
-            f" WHERE run IN ({self._marks()})",
+            "INSERT INTO affidavit_runs SELECT ?, ?, sum(keys), sum(events), min(low), max(high)"
+            f" FROM affidavit_runs WHERE run IN ({self._marks()})",
             [self._target, self._level + 1, *self._old],
         )
         self._file.execute(f"DELETE FROM affidavit_runs WHERE run IN ({self._marks()})", self._old)
@@ -266,11 +266,12 @@ class _Merge:
         return False
 
     def _bound(self) -> bytes | None:
-        """Up to where every old run has at most a slice of keys left; ``None`` when this slice takes the rest."""
+        """The key up to which this slice goes; ``None`` when it takes the rest of all runs."""
         bounds = []
         for run in self._old:
             (count, key) = self._file.execute(
-                "SELECT count(*), max(k) FROM (SELECT k FROM affidavit_terms WHERE run = ? AND k > ? ORDER BY k LIMIT ?)",
+                "SELECT count(*), max(k) FROM"
+                " (SELECT k FROM affidavit_terms WHERE run = ? AND k > ? ORDER BY k LIMIT ?)",
                 (run, self._after, SLICE),
             ).fetchone()
             if count == SLICE:

@@ -1,4 +1,4 @@
-"""The ``EventIndex`` of SQLite: pages over one or several organizations, counts, and where the index stands."""
+"""The ``EventIndex`` of SQLite: pages over organizations, counts, and where the index stands."""
 
 from __future__ import annotations
 
@@ -75,7 +75,8 @@ class SqliteIndex:
         with self._readers.session() as session:
             found = [
                 session.events.execute(
-                    f"SELECT {bound}(id) FROM affidavit_events INDEXED BY affidavit_events_id WHERE organization = ?",
+                    f"SELECT {bound}(id) FROM affidavit_events INDEXED BY affidavit_events_id"
+                    " WHERE organization = ?",
                     (name,),
                 ).fetchone()[0]
                 for name in organizations_of(session, organizations)
@@ -113,7 +114,7 @@ def organizations_of(session: Session, organizations: Organizations) -> list[str
 def _merged(
     walks: list[Walk], limit: int, stop: Callable[[], bool], start: Position, watermark: int | None
 ) -> Found:
-    """Walk on wherever the least was looked at, until enough is decided: what lies above every walk's bound."""
+    """Walk on wherever the least was looked at, until enough lies above every walk's bound."""
     found: list[StoredEvent] = []
     bounds: dict[Walk, bytes] = dict.fromkeys(walks, BEYOND)
     while bounds:
@@ -151,7 +152,7 @@ def _ascending(
     stop: Callable[[], bool],
     watermark: int | None,
 ) -> Found:
-    """Recording order: windows of places, narrowed by SQL. The position stays valid at the end: everything since."""
+    """Recording order: windows of places, narrowed by SQL. The position stays valid at the end."""
     narrowed = plan.narrowing(filter_.conditions)
     if organizations is not ALL:
         marks = ",".join("?" * len(organizations))
@@ -260,7 +261,7 @@ def _add_tail(
         [since, organization, first_id(first * HOUR), first_id((last + 1) * HOUR), *parameters],
     )
     _add_each(rows, by, totals)
-    return since > session.watermark
+    return bool(since > session.watermark)
 
 
 def _add_rows(
@@ -284,13 +285,14 @@ def _add_rows(
 def _add_each(
     rows: Iterable[tuple[bytes, str, str, str]], by: CountBy, totals: dict[int | str, list[int]]
 ) -> int:
-    number = 0
-    for number, (id_, action, outcome, severity) in enumerate(rows, 1):
-        key = {
+    counted = 0
+    for id_, action, outcome, severity in rows:
+        kinds: dict[CountBy, int | str] = {
             "hour": microseconds_of(id_) // HOUR,
             "action": action,
             "outcome": outcome,
             "severity": severity,
-        }[by]
-        _add(totals, key, 1, int(outcome == "failure"))
-    return number
+        }
+        _add(totals, kinds[by], 1, int(outcome == "failure"))
+        counted += 1
+    return counted

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import sqlite3
 from importlib.resources import files
@@ -61,7 +60,7 @@ def read_state(connection: sqlite3.Connection) -> IndexState | None:
 
 
 def remove(path: Path) -> None:
-    """Take away an index file and its companions. Only the worker does this, with no connection of its own open."""
+    """Take away an index file and its companions. Only the worker does this, with none of them open."""
     for name in (path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
         if inode(name) is not None:
-            os.unlink(name)
+            name.unlink()

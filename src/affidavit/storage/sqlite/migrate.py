@@ -117,7 +117,8 @@ def migrate(
 def _apply_next(connection: sqlite3.Connection, path: Path, clock: Callable[[], float]) -> Migration | None:
     connection.execute(
         "CREATE TABLE IF NOT EXISTS affidavit_migrations ("
-        " number INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at INTEGER NOT NULL)"
+        " number INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL,"
+        " applied_at INTEGER NOT NULL)"
     )
     steps = pending(connection, path)
     if not steps:

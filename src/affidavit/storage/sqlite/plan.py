@@ -86,7 +86,7 @@ def _one_of(column: str, values: Iterable[object]) -> Expression:
 
 
 def _folded(column: str, value: str) -> Expression:
-    """A name or address in a group's text, whatever its case; other letters may fold to ASCII, so they pass too."""
+    """A name or address in a group's text, whatever its case; texts with other letters pass as well."""
     folded = value.casefold()
     fancy = _NON_ASCII.format(column=column)
     texts = {needle(text) for text in (folded, value) if text.isascii()}

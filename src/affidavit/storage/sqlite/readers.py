@@ -1,7 +1,7 @@
 """Reading sessions: one snapshot of the app's file and, taken before it, one of the index file.
 
-In this order the tail beyond the watermark is never too short. The index file may be missing, of another layout, being
-rebuilt or deleted under an open connection; then the watermark is 0 and everything is tail.
+In this order the tail beyond the watermark is never too short. The index file may be missing, of another
+layout, being rebuilt or deleted under an open connection; then the watermark is 0 and everything is tail.
 """
 
 from __future__ import annotations
@@ -75,6 +75,7 @@ class Session:
                 pair.drop_index()
             self.index = pair.index
         pair.events.execute("BEGIN")
+        self.last_seq: int
         (self.last_seq,) = pair.events.execute(
             "SELECT coalesce(max(seq), 0) FROM affidavit_events"
         ).fetchone()
@@ -84,7 +85,7 @@ class Session:
         self._runs: list[tuple[int, bytes, bytes]] | None = None
 
     def _follows(self, state: index_file.IndexState) -> bool:
-        """Whether the index is of this history; an older copy of the app's file lacks the event or has another."""
+        """Whether the index is of this history: an older copy of the file lacks the event or has another."""
         if not state.seq:
             return True
         row = self.events.execute("SELECT id FROM affidavit_events WHERE seq = ?", (state.seq,)).fetchone()
@@ -93,7 +94,7 @@ class Session:
     @property
     def tail(self) -> int:
         """Events that the index does not have yet (at most; ``seq`` may have gaps)."""
-        return self.last_seq - self.watermark
+        return int(self.last_seq - self.watermark)
 
     def runs(self) -> list[tuple[int, bytes, bytes]]:
         """Number, smallest and greatest id of each run, those with the newest ids first."""

@@ -1,7 +1,7 @@
-"""Walks over the events of one organization, newest first: candidates by the best indexes, each checked on its row.
+"""Walks over one organization's events, newest first: candidates from indexes, each checked on its row.
 
-Keys first: ids are intersected, narrowed by SQL, and only what a page needs is fetched whole. Every step is bounded, so that a
-walk can stop between two of them and go on later.
+Keys first: ids are intersected, narrowed by SQL, and only what a page needs is fetched whole. Every step is
+bounded, so that a walk can stop between two of them and go on later.
 """
 
 from __future__ import annotations
@@ -262,7 +262,8 @@ class Walk:
     def _narrowed(self, ids: Chunk) -> Chunk:
         where = " AND ".join(expression.sql for expression in self._residual)
         rows = self._session.events.execute(
-            f"SELECT id FROM affidavit_events WHERE organization = ? AND id IN ({','.join('?' * len(ids))}) AND {where}",
+            f"SELECT id FROM affidavit_events INDEXED BY affidavit_events_id"
+            f" WHERE organization = ? AND id IN ({','.join('?' * len(ids))}) AND {where}",
             [self._organization, *ids, *(p for e in self._residual for p in e.parameters)],
         )
         return sorted((row[0] for row in rows), reverse=True)
@@ -271,7 +272,8 @@ class Walk:
         if not ids:
             return []
         rows = self._session.events.execute(
-            f"{SELECT} INDEXED BY affidavit_events_id WHERE organization = ? AND id IN ({','.join('?' * len(ids))})",
+            f"{SELECT} INDEXED BY affidavit_events_id"
+            f" WHERE organization = ? AND id IN ({','.join('?' * len(ids))})",
             [self._organization, *ids],
         )
         return sorted(

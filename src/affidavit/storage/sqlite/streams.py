@@ -1,7 +1,7 @@
 """Streams of ids, newest first, and their intersection by leapfrog.
 
-A stream gives the ids below a bound in descending order, a chunk at a time. Every statement here is bounded by a LIMIT, so
-the work of one step is bounded whatever the data.
+A stream gives the ids below a bound in descending order, a chunk at a time. Every statement here is bounded
+by a LIMIT, so the work of one step is bounded whatever the data.
 """
 
 from __future__ import annotations
@@ -55,12 +55,13 @@ class Arms(Source):
         self._index = index
 
     def take(self, below: bytes, count: int) -> Chunk:
+        """See :meth:`Source.take`."""
         return _greatest([self._take(group, below, count) for group in self._groups], count)
 
     def _take(self, arms: Sequence[Expression], below: bytes, count: int) -> Chunk:
         scan = (
-            "SELECT id FROM (SELECT id FROM affidavit_events INDEXED BY {index} WHERE organization = ? AND {arm}"
-            " AND id < ? AND id >= ? ORDER BY id DESC LIMIT ?)"
+            "SELECT id FROM (SELECT id FROM affidavit_events INDEXED BY {index}"
+            " WHERE organization = ? AND {arm} AND id < ? AND id >= ? ORDER BY id DESC LIMIT ?)"
         )
         sql = " UNION ALL ".join(scan.format(index=self._index, arm=arm.sql) for arm in arms)
         parameters: list[object] = []
@@ -77,6 +78,7 @@ class Listed(Source):
         self._ids = sorted(set(ids))
 
     def take(self, below: bytes, count: int) -> Chunk:
+        """See :meth:`Source.take`."""
         end = bisect_left(self._ids, below)
         return self._ids[max(0, end - count) : end][::-1]
 
@@ -88,11 +90,12 @@ class Union(Source):
         self._sources = sources
 
     def take(self, below: bytes, count: int) -> Chunk:
+        """See :meth:`Source.take`."""
         return _greatest([source.take(below, count) for source in self._sources], count)
 
 
 class Terms(Source):
-    """The ids under one prefix, over all runs; runs whose newest id is older than what was found are not opened."""
+    """The ids under one prefix, over all runs; runs older than what was found are not opened."""
 
     def __init__(
         self,
@@ -107,6 +110,7 @@ class Terms(Source):
         self._low = low
 
     def take(self, below: bytes, count: int) -> Chunk:
+        """See :meth:`Source.take`."""
         at = len(self._prefix)
         found: Chunk = []
         for run, low, high in self._runs:
@@ -125,7 +129,7 @@ class Terms(Source):
 
 
 class Networks(Source):
-    """The ids of all addresses in a range of at most 256: the addresses that occur are found run by run, each is one scan."""
+    """The ids of a range of at most 256 addresses: those that occur are found run by run, each is one scan."""
 
     def __init__(
         self,
@@ -143,6 +147,7 @@ class Networks(Source):
         self._addresses: dict[int, list[bytes]] = {}
 
     def take(self, below: bytes, count: int) -> Chunk:
+        """See :meth:`Source.take`."""
         found: Chunk = []
         for entry in self._runs:
             run, low, high = entry
@@ -223,7 +228,8 @@ def intersect(
         stop: asked between steps; when true, what was found so far is the answer.
 
     Returns:
-        The ids, and the bound down to which the answer is complete: exclusive for what comes next, ``None`` at the end.
+        The ids, and the bound down to which the answer is complete: exclusive for what comes next, ``None``
+        at the end.
     """
     while True:
         for stream in streams:

@@ -106,48 +106,47 @@ def terms_of(
     context: str | None,
 ) -> EventTerms:
     """The terms of one row; erased groups have none."""
-    keys: set[bytes] = set()
+    found: list[tuple[str, str | None]] = []
     emails: set[tuple[str, str]] = set()
+    keys: set[bytes] = set()
     if parent_id is not None:
-        keys.add(_hash(key, organization, "parent_id", parent_id.hex()))
+        found.append(("parent_id", parent_id.hex()))
     if actor is not None:
-        group = _actor(actor)
-        if group.actor is not None and group.actor.email and group.actor.id:
-            emails.add((group.actor.email.casefold(), group.actor.id))
-        behalf = group.on_behalf_of
-        if behalf is not None and behalf.id:
-            keys.add(_hash(key, organization, "on_behalf_of", behalf.id))
-            if behalf.email:
-                emails.add((behalf.email.casefold(), behalf.id))
-        for credential in (group.session, group.recorded_by):
-            if credential is not None:
-                if credential.token_id:
-                    keys.add(_hash(key, organization, "token", credential.token_id))
-                if credential.token_name:
-                    keys.add(_hash(key, organization, "token_name", credential.token_name.casefold()))
-        if group.session is not None and group.session.id:
-            keys.add(_hash(key, organization, "session", group.session.id))
+        _read_actor(_actor(actor), found, emails)
     if resources is not None and resources != "{}":
         for resource in _resources(resources).resources:
-            if resource.type:
-                keys.add(_hash(key, organization, "resource_type", resource.type))
-            if resource.id:
-                keys.add(_hash(key, organization, "resource", resource.id))
-            if resource.name:
-                keys.add(_hash(key, organization, "resource_name", resource.name.casefold()))
+            found.append(("resource_type", resource.type))
+            found.append(("resource", resource.id))
+            found.append(("resource_name", resource.name and resource.name.casefold()))
     if context is not None and context != "{}":
-        found = _context(context)
-        if found.ip:
-            keys.add(address_prefix(key, organization, found.ip))
-        if found.trace_id:
-            keys.add(_hash(key, organization, "trace_id", found.trace_id.lower()))
-        if found.request is not None and found.request.id:
-            keys.add(_hash(key, organization, "request_id", found.request.id))
+        group = _context(context)
+        found.append(("trace_id", group.trace_id and group.trace_id.lower()))
+        if group.request is not None:
+            found.append(("request_id", group.request.id))
+        if group.ip:
+            keys.add(address_prefix(key, organization, group.ip))
+    keys.update(_hash(key, organization, kind, value) for kind, value in found if value)
     return EventTerms(keys, emails)
 
 
+def _read_actor(
+    group: _ActorGroup, found: list[tuple[str, str | None]], emails: set[tuple[str, str]]
+) -> None:
+    for person in (group.actor, group.on_behalf_of):
+        if person is not None and person.id and person.email:
+            emails.add((person.email.casefold(), person.id))
+    if group.on_behalf_of is not None:
+        found.append(("on_behalf_of", group.on_behalf_of.id))
+    for credential in (group.session, group.recorded_by):
+        if credential is not None:
+            found.append(("token", credential.token_id))
+            found.append(("token_name", credential.token_name and credential.token_name.casefold()))
+    if group.session is not None:
+        found.append(("session", group.session.id))
+
+
 def address_prefix(key: bytes, organization: str, address: str) -> bytes:
-    """8 bytes of hash and the 4 or 16 bytes of the address; of a text that is no address, the hash of its value."""
+    """8 bytes of hash and 4 or 16 of the address; of a text that is no address, the hash of its value."""
     packed = _packed(address)
     if packed is None:
         return _hash(key, organization, "ip", address)

@@ -1,6 +1,7 @@
 """The one connection of a process that writes the app's file, and group commit on it.
 
-SQLite has one writer at a time, so commit order is ``seq`` order. ``synchronous=FULL``: a commit is on the disk when it returns. A group closes
+SQLite has one writer at a time, so commit order is ``seq`` order. ``synchronous=FULL``: a commit is on the
+disk when it returns. A group closes
 without a timer: it takes whatever arrived while the previous commit ran, at most 1,000 rows or 16 MiB.
 """
 
@@ -28,7 +29,8 @@ _SELECT = f"SELECT {', '.join(COLUMNS)} FROM affidavit_events WHERE organization
 
 SINGLE_CHECKPOINT = 4_096
 BULK_CHECKPOINT = 32_768
-"""Pages of the write-ahead log at which the writer checkpoints: few where single events matter, many for bulk."""
+"""Pages of the write-ahead log at which the writer checkpoints: few where single events matter, many for
+bulk."""
 _BULK_ROWS = 200
 
 
@@ -116,7 +118,8 @@ def insert_rows(connection: sqlite3.Connection, rows: Sequence[Row], now: int) -
             if stands is not None:
                 if row.compare and not same_content(row, stands):
                     raise errors.IdConflict(
-                        f"Event {format_id(row.id)} exists with other content; nothing of this batch was stored.",
+                        f"Event {format_id(row.id)} exists with other content;"
+                        " nothing of this batch was stored.",
                         (
                             errors.FieldError(
                                 "/id", "conflict", "exists with other content", format_id(row.id)
@@ -185,8 +188,8 @@ class GroupCommit:
         while group := self._take():
             try:
                 results = self._writer.insert_group([rows for rows, _ in group])
-            except Exception as error:
-                # Of unknown outcome for nobody: the transaction was rolled back, each caller is told.
+            except Exception as error:  # noqa: BLE001 - every caller of the group is told
+                # The transaction was rolled back: nothing of the group is stored.
                 for _, future in group:
                     future.set_exception(error)
                 continue
