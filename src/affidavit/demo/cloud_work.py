@@ -9,7 +9,16 @@ from affidavit.demo.organizations import HARBOUR
 from affidavit.demo.rhythm import zipf
 from affidavit.demo.scribe import MINUTE, SECOND, Scribe, change
 
-__all__ = ["APPLICATIONS", "DEEDS", "application", "clean_up", "deploy_from_ci", "provision", "scale"]
+__all__ = [
+    "APPLICATIONS",
+    "DEEDS",
+    "application",
+    "clean_up",
+    "deploy_from_ci",
+    "project",
+    "provision",
+    "scale",
+]
 
 _PROJECTS = ("storefront", "ledger", "telemetry", "sandbox")
 APPLICATIONS = ("checkout", "catalogue", "ledger-api", "mailer", "collector", "playground")
@@ -24,7 +33,8 @@ def application(name: str) -> Resource:
     return thing(HARBOUR.name, "application", name)
 
 
-def _project(name: str) -> Resource:
+def project(name: str) -> Resource:
+    """A project as what something is done to."""
     return thing(HARBOUR.name, "project", name)
 
 
@@ -40,7 +50,7 @@ def deploy(scribe: Scribe, person: Person, at: int) -> None:
     old, new = _release(scribe, name)
     failed = random.random() < 0.08
     metadata = {"version": new, "environment": random.choice(("staging", "production"))}
-    target = (application(name), _project(_PROJECT_OF[name]))
+    target = (application(name), project(_PROJECT_OF[name]))
     source = "cli" if random.random() < 0.6 else "web"
     scribe.person(
         at,
@@ -105,24 +115,22 @@ def manage_resource(scribe: Scribe, person: Person, at: int) -> None:
 
 
 def manage_project(scribe: Scribe, person: Person, at: int) -> None:
-    """A project is made or renamed; hostile text in a name is only text."""
+    """A project is made, or its budget changes."""
     random = scribe.random
-    if random.random() < 0.6:
+    if random.random() < 0.8:
         name = random.choice(_PROJECTS)
         number = scribe.version("budget")
         scribe.person(
             at,
             "project.update",
             person,
-            _project(name),
+            project(name),
             project=name,
             changes=change(budget_eur=(500 + 50 * number, 550 + 50 * number)),
         )
         return
-    name = random.choice(
-        ("spike-webgl", "<img src=x onerror=alert(1)>", "=cmd|'/C calc'!A0", "Ünïcode ✓ 試験")
-    )
-    scribe.person(at, "project.create", person, _project(name), metadata={"template": "blank"})
+    name = f"spike-{scribe.version('spike')}"
+    scribe.person(at, "project.create", person, project(name), metadata={"template": "blank"})
 
 
 def change_policy(scribe: Scribe, person: Person, at: int) -> None:
@@ -179,7 +187,7 @@ def clean_up(scribe: Scribe, person: Person, at: int, count: int) -> None:
         at,
         "project.update",
         person,
-        _project("sandbox"),
+        project("sandbox"),
         project="sandbox",
         source="cli",
         reason="quarterly clean-up of the sandbox",

@@ -174,7 +174,7 @@ def mark_many(scribe: Scribe, person: Person, at: int) -> None:
     )
 
 
-def backfill(scribe: Scribe, person: Person, at: int, name: str = "web_events", days: int = 12) -> None:
+def backfill(scribe: Scribe, person: Person, at: int, name: str, days: int, reason: str) -> None:
     """Many runs are triggered by one act: one event for the act, one for each run under its id."""
     first = scribe.person(
         at,
@@ -187,7 +187,7 @@ def backfill(scribe: Scribe, person: Person, at: int, name: str = "web_events", 
             "start_date": "2024-01-01",
             "end_date": f"2024-{days // 28 + 1:02}-{days % 28 + 1:02}",
         },
-        reason="backfill after the schema change",
+        reason=reason,
     )
     for number in range(days):
         scribe.version(name)
@@ -204,7 +204,8 @@ def backfill(scribe: Scribe, person: Person, at: int, name: str = "web_events", 
 
 def backfill_some(scribe: Scribe, person: Person, at: int) -> None:
     """A small backfill."""
-    backfill(scribe, person, at, zipf(scribe.random, PIPELINES), scribe.random.randint(3, 14))
+    name, days = zipf(scribe.random, PIPELINES), scribe.random.randint(3, 14)
+    backfill(scribe, person, at, name, days, "source delivered late")
 
 
 def change_connection(scribe: Scribe, person: Person, at: int) -> None:

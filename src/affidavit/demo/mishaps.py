@@ -13,6 +13,7 @@ __all__ = [
     "grant_before_incident",
     "large_backfill",
     "leaver",
+    "names_that_bite",
     "partial_rotation",
     "sandbox_clean_up",
     "steward_permissions",
@@ -161,13 +162,35 @@ def leaver(scribe: Scribe, day: int) -> None:
 
 
 def large_backfill(scribe: Scribe, day: int) -> None:
-    """A year of web events is run again by one act: one event with 120 under its id."""
-    data_work.backfill(scribe, MEADOW.person("Dae"), day + 17 * HOUR + 30 * MINUTE, "web_events", 120)
+    """Four months of web events are run again by one act: one event with 120 under its id."""
+    at = day + 17 * HOUR + 30 * MINUTE
+    data_work.backfill(
+        scribe, MEADOW.person("Dae"), at, "web_events", 120, "four months of web events again, new schema"
+    )
 
 
 def sandbox_clean_up(scribe: Scribe, day: int) -> None:
     """Forty-two volumes of Harbour Cloud are deleted by one act from the command line."""
     cloud_work.clean_up(scribe, HARBOUR.person("Bo"), day + 15 * HOUR + 5 * MINUTE, 42)
+
+
+def names_that_bite(scribe: Scribe, day: int) -> None:
+    """A tester of Harbour Cloud makes projects whose names are code elsewhere; here they are text."""
+    names = (
+        "<img src=x onerror=alert(1)>",
+        "=cmd|'/C calc'!A0",
+        "Ünïcode ✓ 試験 \u202egnp.exe",
+        "'); DROP TABLE audit_logs;--",
+    )
+    for step, name in enumerate(names):
+        scribe.person(
+            day + 11 * HOUR + step * 3 * MINUTE,
+            "project.create",
+            HARBOUR.person("Talia"),
+            cloud_work.project(name),
+            reason="testing what names may hold",
+            metadata={"template": "blank"},
+        )
 
 
 def steward_permissions(scribe: Scribe, day: int) -> None:

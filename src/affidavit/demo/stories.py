@@ -26,6 +26,7 @@ STORIES: tuple[tuple[Organization, int, int | None, Story], ...] = (
     (MEADOW, 16, None, mishaps.steward_permissions),
     (MEADOW, 4, None, intrusions.stolen_token),
     (HARBOUR, 55, None, mishaps.sandbox_clean_up),
+    (HARBOUR, 25, 3, mishaps.names_that_bite),
     (HARBOUR, 9, None, intrusions.quiet_takeover),
     (ORCHARD, 30, 1, mishaps.partial_rotation),
     (ORCHARD, 12, 2, mishaps.grant_before_incident),
