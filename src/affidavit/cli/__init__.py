@@ -1,0 +1,107 @@
+"""The command ``affidavit``: one file a command, each imported when it is used.
+
+A command builds its objects through :mod:`affidavit.wiring`, calls use-cases and prints. It holds no
+logic of its own that a page or route would need too.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TextIO, cast
+
+if TYPE_CHECKING:
+    from cyclopts import App
+
+__all__ = ["COMMANDS", "GROUPS", "build", "main"]
+
+COMMANDS: dict[str, tuple[str, ...]] = {
+    "Start": ("serve", "demo", "login", "worker"),
+    "Read": ("events", "tail", "show", "export"),
+    "Write": ("record", "import"),
+    "Set up": ("token", "org", "catalog", "migrate", "config", "doctor"),
+}
+"""The commands under the headings of ``affidavit --help``."""
+
+GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "token": ("API tokens: create, list, revoke.", ("create", "list", "revoke")),
+    "org": ("Organizations: create, list.", ("create", "list")),
+    "catalog": ("Event types: list, show, push, check.", ("list", "show", "push", "check")),
+}
+"""The commands that have commands of their own, with what they are for."""
+
+_MODULES = {"import": "import_"}
+
+
+def build() -> App:
+    """The command line, with every command by name only."""
+    from cyclopts import App, Group
+
+    from affidavit import __version__
+
+    app = App(
+        name="affidavit",
+        help="The audit log that any product can adopt and any auditor can check.",
+        version=__version__,
+        help_format="plaintext",
+        result_action="return_value",
+    )
+    for number, (title, names) in enumerate(COMMANDS.items()):
+        heading = Group(title, sort_key=number)
+        for name in names:
+            module = f"affidavit.cli.{_MODULES.get(name, name)}"
+            if name not in GROUPS:
+                app.command(f"{module}:command", name=name, group=heading)
+                continue
+            purpose, inner = GROUPS[name]
+            group = App(name=name, help=purpose, group=heading, result_action="return_value")
+            for action in inner:
+                group.command(f"{module}:{action}_command", name=action)
+            app.command(group)
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code (see :class:`affidavit.cli.exits.Exit`)."""
+    from cyclopts import CycloptsError
+
+    from affidavit.cli.exits import Exit, report
+
+    for stream in (sys.stdout, sys.stderr):
+        cast("TextIO", stream).reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[attr-defined]
+    try:
+        given = sys.argv[1:] if arguments is None else arguments
+        app = build()
+        if not given or given[-1] in app.help_flags:
+            _import_all(app)  # their first lines are in the help
+        app(given, print_error=False, exit_on_error=False)
+        sys.stdout.flush()
+    except CycloptsError as error:
+        return _usage(error)
+    except BrokenPipeError:
+        # The reader had enough. Python's flush at exit must not raise the same error again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.OK
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else Exit.OK
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the border: every error gets its line
+        return report(error)
+    return Exit.OK
+
+
+def _import_all(app: App) -> None:
+    for name in app:
+        if not name.startswith("-"):
+            _import_all(app[name])
+
+
+def _usage(error: Exception) -> int:
+    from affidavit.cli.exits import Exit
+    from affidavit.cli.terminal import visible
+
+    chain = [word for word in getattr(error, "command_chain", None) or () if word]
+    command = " ".join(["affidavit", *chain])
+    text = " ".join(str(error).split())
+    sys.stderr.write(f"error: {visible(text)}\nSee {command} --help.\n")
+    return Exit.USAGE
