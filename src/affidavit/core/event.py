@@ -148,7 +148,7 @@ class CI(Part, frozen=True):
     """The CI platform that acted. Only we may say ``verified``."""
 
     platform: str
-    confidence: Confidence = "declared"
+    confidence: Confidence
     repository: str | None = None
     run_id: str | None = None
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from affidavit import errors
 from affidavit.core.ids import microseconds_of
@@ -117,18 +118,18 @@ class IndexFollower:
                 return None
         return state
 
-    def _store(self, file: sqlite3.Connection, state: IndexState, rows: list[tuple[object, ...]]) -> None:
+    def _store(self, file: sqlite3.Connection, state: IndexState, rows: list[tuple[Any, ...]]) -> None:
         keys: list[bytes] = []
         emails: set[tuple[str, bytes, str]] = set()
         hours: Counter[tuple[str, int, str, str, str]] = Counter()
         ids: list[bytes] = []
         for _, id_, organization, action, outcome, severity, parent, actor, resources, context, _ in rows:
-            found = terms_of(state.key, organization, parent, actor, resources, context)  # type: ignore[arg-type]
+            found = terms_of(state.key, organization, parent, actor, resources, context)
             keys.extend(prefix + id_ for prefix in found.keys)
             emails.update(
                 (organization, email_hash(state.key, email), actor_id) for email, actor_id in found.emails
             )
-            hours[organization, microseconds_of(id_) // HOUR, action, outcome, severity] += 1  # type: ignore[index]
+            hours[organization, microseconds_of(id_) // HOUR, action, outcome, severity] += 1
             ids.append(id_)
         keys.sort()
         last = rows[-1]

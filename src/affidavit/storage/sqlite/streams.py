@@ -129,7 +129,7 @@ class Terms(Source):
 
 
 class Networks(Source):
-    """The ids of a range of at most 256 addresses: those that occur are found run by run, each is one scan."""
+    """The ids of a range of at most 256 addresses: those that occur are found run by run."""
 
     def __init__(
         self,
