@@ -107,6 +107,20 @@ def test_documents_outside_the_site_link_to_what_exists() -> None:
     assert broken == []
 
 
+def test_every_page_of_the_site_can_be_reached() -> None:
+    """Whoever starts at docs/index.md and follows links can read every page."""
+    start = ROOT / "docs" / "index.md"
+    waiting, reached = [start], {start}
+    while waiting:
+        page = waiting.pop()
+        targets = re.findall(r"\]\(([\w./-]+\.md)[)#]", page.read_text(encoding="utf-8"))
+        new = {(page.parent / target).resolve() for target in targets} - reached
+        reached |= new
+        waiting += new
+    pages = {path for path in tracked() if path.suffix == ".md" and ROOT / "docs" in path.parents}
+    assert sorted(path.relative_to(ROOT).as_posix() for path in pages - reached) == []
+
+
 def test_every_decision_is_in_the_list() -> None:
     """docs/design/index.md names every dated page beside it, with its date, oldest first."""
     folder = ROOT / "docs" / "design"
