@@ -5,6 +5,7 @@ Nobody here exists: the domains are reserved (RFC 2606), and so are the addresse
 
 from __future__ import annotations
 
+import unicodedata
 from hashlib import sha256
 
 from affidavit.core.event import CI, Location
@@ -23,7 +24,10 @@ _BROWSERS = (
         f"{_MAC}AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.6 Safari/605.1.15", "Safari on macOS"
     ),
     Browser(f"{_WIN}{_WEBKIT}Chrome/140.0.0.0 Safari/537.36 Edg/140.0.0.0", "Edge on Windows"),
-    Browser(f"{_WIN}Gecko/20100101 Firefox/143.0", "Firefox on Windows"),
+    Browser(
+        "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:143.0) Gecko/20100101 Firefox/143.0",
+        "Firefox on Windows",
+    ),
 )
 
 _UTRECHT = Location(city="Utrecht", region="Utrecht", country="Netherlands", country_code="NL")
@@ -41,31 +45,37 @@ UNKNOWN_PLACES = {
 }
 """Where the uninvited come from, by address."""
 
+# The office's number in an address is the organization's.
 _PLACES = {
-    "utrecht": Place(_UTRECHT, 1, "192.0.2.10"),
-    "porto": Place(_PORTO, 0, "192.0.2.34"),
-    "toronto": Place(_TORONTO, -5, "192.0.2.130"),
-    "leeds": Place(_LEEDS, 0, "192.0.2.201"),
-    "pune": Place(_PUNE, 5, "2001:db8:40:1::1a"),
+    "utrecht": Place(_UTRECHT, 1, "192.0.2.1{}"),
+    "porto": Place(_PORTO, 0, "192.0.2.3{}"),
+    "toronto": Place(_TORONTO, -5, "192.0.2.13{}"),
+    "leeds": Place(_LEEDS, 0, "192.0.2.20{}"),
+    "pune": Place(_PUNE, 5, "2001:db8:40:{}::1a"),
 }
+
+
+def _office(place: str, organization: str) -> Place:
+    """An organization's office in a place, under an address of its own."""
+    common = _PLACES[place]
+    number = ord(organization[0]) % 8
+    return Place(common.location, common.offset, common.address.format(number))
+
+
+def _ascii(name: str) -> str:
+    plain = unicodedata.normalize("NFKD", name.replace("ø", "o"))
+    return plain.encode("ascii", "ignore").decode()
 
 
 def _people(organization: str, domain: str, rows: str) -> tuple[Person, ...]:
     """People from lines of name, role and place."""
     people = []
-    for rank, row in enumerate(line for line in rows.strip().splitlines()):
+    for rank, row in enumerate(rows.strip().splitlines()):
         name, role, place = (cell.strip() for cell in row.split("|"))
         number = int(sha256(f"{organization}/{name}".encode()).hexdigest()[:6], 16)
-        email = (
-            name.lower()
-            .replace("'", "")
-            .replace(" ", ".")
-            .replace("é", "e")
-            .replace("ø", "o")
-            .replace("š", "s")
-        )
+        email = _ascii(name).lower().replace(" ", ".")
         home = (
-            f"198.51.100.{number % 250 + 2}" if number % 5 else f"2001:db8:{number % 0xFFFF:x}::{rank + 1:x}"
+            f"198.51.100.{number % 230 + 2}" if number % 5 else f"2001:db8:{number % 65535:x}::{rank + 1:x}"
         )
         people.append(
             Person(
@@ -74,7 +84,7 @@ def _people(organization: str, domain: str, rows: str) -> tuple[Person, ...]:
                 f"{email}@{domain}",
                 role,
                 1 / (1 + rank) ** 0.6,
-                _PLACES[place],
+                _office(place, organization),
                 home,
                 _BROWSERS[number % len(_BROWSERS)],
             )

@@ -94,7 +94,8 @@ class Scribe:
         }
         if source == "cli":
             name = self.organization.name.partition("-")[0]
-            context |= {"user_agent": f"{name}ctl/2.14.0 (darwin; arm64)", "client": "Command line"}
+            session = Session(type="cli", id=identity(person.email, "cli"))
+            context |= {"user_agent": f"{name}ctl/2.14.0", "client": "Command line", "session": session}
         actor: Actor = fields.pop("actor", person.actor)
         return self.write(at, action, actor, *resources, source=source, **{**context, **fields})
 
