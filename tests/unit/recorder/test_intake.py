@@ -45,11 +45,13 @@ class Shelf:
 
 @pytest.fixture
 def shelf() -> Shelf:
+    """An empty store."""
     return Shelf()
 
 
 @pytest.fixture
 def intake(shelf: Shelf) -> Intake:
+    """An intake with a fixed clock and counted randomness."""
     catalogs = CatalogSet.of(Billing)
     counter = iter(range(10**9))
 
@@ -66,12 +68,14 @@ def intake(shelf: Shelf) -> Intake:
 
 
 def columns(row: Row) -> dict[str, Any]:
+    """The row by column names."""
     return dict(zip(COLUMNS, (*row.values, None), strict=True))
 
 
 def one(
     intake: Intake, event: dict[str, Any], rights: Rights | None = None, **keywords: Any
 ) -> dict[str, Any]:
+    """The row of one event."""
     (row,) = intake.prepare_json(
         json.dumps(event).encode(), organization="acme", by=None, rights=rights or Rights(), **keywords
     )
@@ -81,6 +85,7 @@ def one(
 def refusal(
     intake: Intake, body: bytes | dict[str, Any], rights: Rights | None = None
 ) -> list[tuple[str, str]]:
+    """Pointer and rule of each error."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     with pytest.raises(InvalidEvent) as refused:
         intake.prepare_json(raw, organization="acme", by=None, rights=rights or Rights())
@@ -126,15 +131,11 @@ def test_every_field_goes_into_its_group_as_exact_text(intake: Intake) -> None:
         '"session":{"token_id":"t1","token_name":"ci","type":"api_token"}}'
     )
     assert row["resources"] == '{"resources":[{"id":"7","name":"Core","type":"team"}]}'
-    assert (
-        json.loads(row["context"])
-        == {
-            name: event[name] if name != "ip" else "192.0.2.1"
-            for name in ("ip", "location", "user_agent", "client", "request", "trace_id", "span_id")
-        }
-        | {"ci": {"platform": "GitHub Actions"}}
-        or json.loads(row["context"])["ci"]["platform"] == "GitHub Actions"
-    )
+    assert json.loads(row["context"]) == {
+        "ip": "192.0.2.1",
+        **{name: event[name] for name in ("location", "user_agent", "client", "ci", "request")},
+        **{name: event[name] for name in ("trace_id", "span_id")},
+    }
     assert row["changes"] == '{"changes":{"name":{"new":{"y":2,"z":1},"old":"a"}}}'
     assert row["details"] == (
         '{"description":"Team renamed","metadata":{"a":1000000000000000000000000000000,"z":1.5,"ß":1},'
@@ -373,7 +374,8 @@ def test_drafts_of_the_same_process_are_checked_as_they_are(intake: Intake) -> N
     assert rules(metadata={"x": "\ud83d"}) == [("/metadata/x", "surrogate")]
     assert rules(reason="a\0b") == [("/reason", "nul")]
     assert rules(description=7) == [("/description", "type")]
-    assert rules(occurred_at=datetime(2026, 11, 21)) == [("/occurred_at", "time")]
+    naive = datetime(2026, 11, 21)  # noqa: DTZ001 - the point of it
+    assert rules(occurred_at=naive) == [("/occurred_at", "time")]
     assert rules(outcome="perhaps") == [("/outcome", "enum")]
     assert rules(idempotency_key="\ud83d", occurred_at=NOW) == [("/idempotency_key", "characters")]
     (row,) = intake.prepare(
