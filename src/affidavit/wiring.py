@@ -182,15 +182,12 @@ class Instance:
     def health(self) -> Mapping[str, Any]:
         """Where the queue and the index stand, for operators; raises where the database does not answer."""
         progress = self.reader.progress()
-        now = clock()
-        waiting = progress.behind > 0 and progress.recorded_at is not None
+        waited = clock() - progress.waiting_since if progress.waiting_since is not None else 0
         return {
             "events": progress.seq + progress.behind,
             "index_position": progress.seq,
             "index_behind_events": progress.behind,
-            "index_behind_seconds": (now - progress.recorded_at) / 1_000_000
-            if waiting and progress.recorded_at is not None
-            else 0.0,
+            "index_behind_seconds": max(0, waited) / 1_000_000,
         }
 
     def close(self) -> None:

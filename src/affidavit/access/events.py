@@ -45,7 +45,7 @@ class AccessEvents:
         draft = Draft(
             action=action,
             actor=actor or by.actor(),
-            source=source or self._source,
+            source=source or ("cli" if by.kind == "local" else self._source),
             resources=resources,
             ip=address,
             changes=_changed(changes or {}),

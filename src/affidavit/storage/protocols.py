@@ -153,11 +153,13 @@ class Progress(NamedTuple):
         seq: place in recording order up to which it is complete.
         recorded_at: of the event at that place, ``None`` before the first.
         behind: events beyond it.
+        waiting_since: when the oldest of these was recorded, ``None`` where nothing waits.
     """
 
     seq: int
     recorded_at: int | None
     behind: int
+    waiting_since: int | None = None
 
 
 class Follower(Protocol):

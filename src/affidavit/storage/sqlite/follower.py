@@ -202,7 +202,8 @@ class IndexFollower:
         _, state = self._current()
         with translated(self._database):
             (last,) = self._events.execute("SELECT coalesce(max(seq), 0) FROM affidavit_events").fetchone()
-        return Progress(state.seq, state.recorded_at, last - state.seq)
+            since = index_file.oldest_beyond(self._events, state.seq)
+        return Progress(state.seq, state.recorded_at, last - state.seq, since)
 
     def close(self) -> None:
         """Close the files."""

@@ -15,6 +15,7 @@ from affidavit.core.row import StoredEvent
 from affidavit.core.times import HOUR
 from affidavit.storage.protocols import Count, CountBy, Counts, Found, Progress
 from affidavit.storage.sqlite import plan
+from affidavit.storage.sqlite.index_file import oldest_beyond
 from affidavit.storage.sqlite.plan import Expression
 from affidavit.storage.sqlite.readers import Readers, Session
 from affidavit.storage.sqlite.search import LONG_TAIL, SELECT, Walk, id_range
@@ -88,7 +89,8 @@ class SqliteIndex:
     def progress(self) -> Progress:
         """See :meth:`affidavit.storage.protocols.EventIndex.progress`."""
         with self._readers.session() as session:
-            return Progress(session.watermark, _recorded_at(session), session.tail)
+            since = oldest_beyond(session.events, session.watermark)
+            return Progress(session.watermark, _recorded_at(session), session.tail, since)
 
 
 def _recorded_at(session: Session) -> int | None:

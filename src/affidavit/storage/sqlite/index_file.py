@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import sqlite3
 from importlib.resources import files
@@ -12,7 +13,7 @@ import msgspec
 from affidavit.storage.sqlite.connect import connect, inode, translated
 from affidavit.storage.sqlite.migrate import statements
 
-__all__ = ["INDEX_VERSION", "IndexState", "create", "read_state", "remove"]
+__all__ = ["INDEX_VERSION", "IndexState", "create", "oldest_beyond", "read_state", "remove"]
 
 INDEX_VERSION = 1
 
@@ -29,7 +30,8 @@ class IndexState(msgspec.Struct, frozen=True):
 
 def create(path: Path, database_id: str) -> sqlite3.Connection:
     """Make an empty index file that follows a database. Only the worker does this."""
-    connection = connect(path, writer=True, create=True, synchronous="NORMAL")
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    connection = connect(path, writer=True, synchronous="NORMAL")
     with translated(path):
         connection.execute("BEGIN IMMEDIATE")
         for statement in statements(
@@ -57,6 +59,14 @@ def read_state(connection: sqlite3.Connection) -> IndexState | None:
     if row is None or row[0] != INDEX_VERSION:
         return None
     return IndexState(*row[1:])
+
+
+def oldest_beyond(events: sqlite3.Connection, seq: int) -> int | None:
+    """When the first event beyond a place was recorded; ``None`` where there is none."""
+    row = events.execute(
+        "SELECT recorded_at FROM affidavit_events WHERE seq > ? ORDER BY seq LIMIT 1", (seq,)
+    ).fetchone()
+    return None if row is None else int(row[0])
 
 
 def remove(path: Path) -> None:
