@@ -50,7 +50,6 @@ OTHER_VARIABLES = {
 SCHEMES = ("sqlite", "postgresql")
 
 LogLevel = Literal["debug", "info", "warning", "error"]
-Megabytes = Annotated[int, Meta(ge=1, le=65_536)]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -74,7 +73,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = ""
     log_database: Annotated[
         Path | None,
-        Meta(description="File of the log on SQLite. Default: beside the database, `NAME-log.db`."),
+        Meta(
+            description="File of the log on SQLite, which this version reserves and does not write yet. "
+            "Default: beside the database, `NAME-log.db`."
+        ),
     ] = None
     index_database: Annotated[
         Path | None,
@@ -118,16 +120,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Meta(description="Whether `serve` starts and supervises the worker process."),
     ] = True
     log_level: Annotated[LogLevel, Meta(description="How much the server writes to standard error.")] = "info"
-    writer_cache: Annotated[
-        Megabytes, Meta(description="Page cache of the SQLite writer in megabytes, 1 to 65536.")
-    ] = 64
-    reader_cache: Annotated[
-        Megabytes, Meta(description="Page cache of each SQLite reader in megabytes, 1 to 65536.")
-    ] = 8
-    autocheckpoint: Annotated[
-        Annotated[int, Meta(ge=100, le=1_000_000)],
-        Meta(description="Pages of SQLite's WAL after which a commit writes them back, 100 to 1000000."),
-    ] = 4096
 
     def __post_init__(self) -> None:
         if not self.database:
@@ -325,8 +317,6 @@ def _rule(name: str, error: msgspec.ValidationError) -> str:
             return "must be one of " + ", ".join(map(str, values))
         case msgspec.inspect.BoolType():
             return "must be true or false"
-        case msgspec.inspect.IntType(ge=least, le=most):
-            return f"must be a whole number from {least} to {most}"
         case _:
             return str(error).replace("`", "")
 

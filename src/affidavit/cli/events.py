@@ -26,9 +26,7 @@ PAGE = 1000
 
 
 def command(
-    search: Search = "",
-    /,
-    *,
+    *search: Search,
     limit: Annotated[int, Parameter(help="How many events at most.")] = 50,
     order: Annotated[
         Literal["desc", "asc"],
@@ -44,7 +42,7 @@ def command(
     """
     if limit < 1:
         raise UsageError(f"--limit: must be at least 1, not {limit}")
-    asked = filter_of(filters, search)
+    asked = filter_of(filters, *search)
     settings = common.settings()
     with opened(settings) as instance:
         organizations = readable_organizations(instance, settings, asked)

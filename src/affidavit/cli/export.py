@@ -39,9 +39,7 @@ STANDARD_OUTPUT = "-"
 
 
 def command(
-    search: Search = "",
-    /,
-    *,
+    *search: Search,
     format: Annotated[Literal["csv", "ndjson"], Parameter(help="csv for spreadsheets, ndjson for programs.")],
     output: Annotated[
         str,
@@ -60,7 +58,7 @@ def command(
     Writes OUTPUT whole or not at all, and OUTPUT.trailer.json with the number of events, the SHA-256
     and the question. Memory does not depend on the number of events.
     """
-    asked = filter_of(filters, search)
+    asked = filter_of(filters, *search)
     settings = common.settings()
     target = None if output == STANDARD_OUTPUT else Path(output)
     if target is not None and not target.parent.is_dir():

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
 
+from affidavit.cli.exits import UsageError
 from affidavit.core.filter import FIELDS, Filter
 from affidavit.core.query import parse_params, parse_search
 
@@ -48,10 +50,12 @@ Search = Annotated[
     str,
     Parameter(
         show_default=False,
-        help='A search line: actor:ana@x.io action:user.* -outcome:success after:2026-01-01 "some text".',
+        allow_leading_hyphen=True,
+        help="Words of a search line: actor:ana@x.io action:user.* -outcome:success "
+        'after:2026-01-01 "some text".',
     ),
 ]
-"""The argument of commands that take a search line."""
+"""The arguments of commands that take a search line, which may come in one piece or in words."""
 
 
 class Filters:
@@ -89,11 +93,16 @@ for _name in _names():
 Parameter(name="*")(dataclass(frozen=True, kw_only=True)(Filters))
 
 
-def filter_of(filters: Filters | None, search: str = "") -> Filter:
+def filter_of(filters: Filters | None, *search: str) -> Filter:
     """The filter that flags and search line ask for together.
 
     Raises:
         InvalidQuery: a value breaks its rule, or a date is given twice.
+        UsageError: what stands for the search line was meant as a flag.
     """
+    for word in search:
+        if word.startswith("--"):
+            near = get_close_matches(word, [f"--{name.replace('_', '-')}" for name in _names()], 1)
+            raise UsageError(f"unknown option {word}" + (f"; did you mean {near[0]}?" if near else ""))
     pairs = filters.pairs() if filters is not None else []
-    return parse_params(pairs + parse_search(search) if search else pairs)
+    return parse_params(pairs + parse_search(" ".join(search)))

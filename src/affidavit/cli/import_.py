@@ -87,10 +87,9 @@ def _importer(
 
     if name not in REGISTRY:
         raise UsageError(f"there is no format {name!r}; there are {', '.join(sorted(REGISTRY))}")
-    mapping = read_mapping(maps, map_file, record=record)
     if name == "ndjson":
-        return REGISTRY[name](account=account, mapping=mapping)
-    if mapping is not None:
+        return REGISTRY[name](account=account, mapping=read_mapping(maps, map_file, record=record))
+    if maps or map_file is not None or record is not None:
         raise UsageError(f"--map, --map-file and --record are for ndjson; {name} knows its own fields")
     return REGISTRY[name](account=account)
 

@@ -82,9 +82,6 @@ class Serving(Common):
     geoip: Annotated[str | None, _flag("geoip")] = None
     worker: Annotated[bool | None, _flag("worker")] = None
     log_level: Annotated[str | None, _flag("log_level")] = None
-    writer_cache: Annotated[str | None, _flag("writer_cache")] = None
-    reader_cache: Annotated[str | None, _flag("reader_cache")] = None
-    autocheckpoint: Annotated[str | None, _flag("autocheckpoint")] = None
 
 
 NOTHING_GIVEN = Common()

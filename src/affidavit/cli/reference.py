@@ -108,7 +108,7 @@ def _command(app: App, name: str) -> str:
     text = (inspect.getdoc(function) or "").split("\n\nArgs:")[0]
     own = _rows(_arguments(command))
     usage = " ".join(["affidavit", name, *_positional(command)])
-    return f"\n## affidavit {name}\n\n```\n{usage}\n```\n\n{text}\n\n{own}"
+    return f"## affidavit {name}\n\n```\n{usage}\n```\n\n{text}\n" + (f"\n{own}" if own else "")
 
 
 def _positional(command: App) -> Iterator[str]:
@@ -131,13 +131,13 @@ def _arguments(command: App, group: str | None = None) -> Iterator[Argument]:
 def _rows(arguments: Iterator[Argument]) -> str:
     rows = []
     for argument in arguments:
-        names = ", ".join(f"`{name}`" for name in (*argument.names, *argument.negatives))
+        names = ", ".join(f"`{name}`" for name in dict.fromkeys((*argument.names, *argument.negatives)))
         needed = " Required." if argument.required else ""
         default = argument.field_info.default
         plain = isinstance(default, str | int) and default not in ("", None) and not isinstance(default, bool)
         text = " ".join((argument.parameter.help or "").split()).replace("|", "\\|")
         rows.append(f"| {names} | {text}{needed}{f' Default: {default}.' if plain else ''} |")
-    return "| flag | what |\n|---|---|\n" + "\n".join(rows) + "\n" if rows else ""
+    return "| argument | what |\n|---|---|\n" + "\n".join(rows) + "\n" if rows else ""
 
 
 def main(page: str) -> None:

@@ -28,9 +28,7 @@ PAGE = 1000
 
 
 def command(
-    search: Search = "",
-    /,
-    *,
+    *search: Search,
     lines: Annotated[int, Parameter(help="How many of the newest events come first.")] = 10,
     interval: Annotated[float, Parameter(help="Seconds between looks, at least 0.1.")] = 1.0,
     json: Json = None,
@@ -43,7 +41,7 @@ def command(
     """
     if lines < 0 or not interval >= 0.1:
         raise UsageError("--lines is at least 0 and --interval at least 0.1")
-    asked = filter_of(filters, search)
+    asked = filter_of(filters, *search)
     settings = common.settings()
     as_json = wants_json(json)
     with opened(settings) as instance:

@@ -26,7 +26,9 @@ def create_command(
     expires_at: Annotated[
         str | None, Parameter(help="Last day (2026-12-31) or moment (RFC 3339) it is valid; default: never.")
     ] = None,
-    json: Json = None,
+    json: Annotated[
+        bool, Parameter(negative=(), help="The token and what is public of it as JSON; else its text alone.")
+    ] = False,
     common: Common = NOTHING_GIVEN,
 ) -> None:
     """Make a token for one organization. Its text is shown once, here."""
