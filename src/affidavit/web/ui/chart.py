@@ -19,6 +19,7 @@ __all__ = ["HEIGHT", "WIDTH", "Bar", "Chart", "draw"]
 WIDTH = 1200
 HEIGHT = 56
 _GAP = 3
+_WIDEST = 48
 _LEAST = 3
 """A bucket with any event at all is at least this high."""
 
@@ -100,13 +101,13 @@ def draw(buckets: Sequence[Bucket], total: int, *, at_least: bool) -> Chart | No
 def _bar(bucket: Bucket, number: int, slot: float, busiest: int) -> Bar:
     height = _scaled(bucket.count, busiest)
     failed = min(height, _scaled(bucket.failures, busiest))
-    gap = min(_GAP, slot / 4)
+    width = min(slot - min(_GAP, slot / 4), _WIDEST)
     failures = f", {bucket.failures:,} failed" if bucket.failures else ""
     return Bar(
         slot=round(number * slot, 2),
         slot_width=round(slot, 2),
-        x=round(number * slot + gap / 2, 2),
-        width=round(slot - gap, 2),
+        x=round(number * slot + (slot - width) / 2, 2),
+        width=round(width, 2),
         y=round(HEIGHT - height, 2),
         height=round(height, 2),
         failed_y=round(HEIGHT - failed, 2),

@@ -255,13 +255,27 @@ def _side(value: Any, path: str = ".") -> Side:
 
 _OPEN_KEYS = 12
 _LONG_TEXT = 600
+_LINE = 80
+_LINE_ITEMS = 20
 
 
 def _entries(value: Any) -> Iterator[Entry]:
     for key, item in mapping(value).items():
+        if _fits_a_line(item):
+            yield Entry(str(key), Side("value", json.dumps(item, ensure_ascii=False)), "", open=True)
+            continue
         side = _side(item)
         short = not isinstance(item, str) and _leaves(item, _OPEN_KEYS + 1) <= _OPEN_KEYS
         yield Entry(str(key), side, _size(item), short)
+
+
+def _fits_a_line(value: Any) -> bool:
+    """Whether a list or object is flat and short."""
+    if not isinstance(value, Mapping | list):
+        return False
+    items = value.values() if isinstance(value, Mapping) else value
+    flat = len(value) <= _LINE_ITEMS and not any(isinstance(item, Mapping | list) for item in items)
+    return flat and len(json.dumps(value, ensure_ascii=False)) <= _LINE
 
 
 def _size(value: Any) -> str:

@@ -153,7 +153,7 @@ def build(
         catalogs: give event types, groups and their titles.
         organizations: those to choose from; fewer than two show no control.
         across: whether all organizations together are a choice.
-        actors: frequent actors as (value of the filter, what to call it).
+        actors: those to offer as (value of the filter, what to call it).
         actions: those that occur in the log, catalogued or not.
         sources: those that occur in the log.
         names: what to call further values of ``actor`` in chips.

@@ -6,6 +6,7 @@ then says so, rather than let the browser wait.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
@@ -14,6 +15,7 @@ from affidavit.access.scope import Organizations
 from affidavit.core.filter import Filter
 from affidavit.core.row import StoredEvent
 from affidavit.web.instance import Histogram, Reader
+from affidavit.web.ui.present import person
 
 __all__ = ["BUCKETS", "ROUNDS", "ROWS", "Listing", "Offers", "read_listing"]
 
@@ -23,14 +25,21 @@ ROUNDS = 8
 """How often one page asks the reader to go on."""
 BUCKETS = 60
 """Bars of the timeline."""
+_SAMPLE = 200
 _ACTORS = 20
-_ACTIONS = 60
+_ACTIONS = 100
 
 
 class Offers(msgspec.Struct, frozen=True):
-    """Values that occur within the dates, most frequent first, for the filter form."""
+    """Values that occur within the dates, most frequent first, for the filter form.
 
-    actors: tuple[str, ...] = ()
+    Attributes:
+        actors: of the newest events, as (what the filter takes, what to call it).
+        actions: of all events.
+        sources: of the newest events.
+    """
+
+    actors: tuple[tuple[str, str], ...] = ()
     actions: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
 
@@ -64,18 +73,27 @@ def read_listing(reader: Reader, organizations: Organizations, asked: Filter, to
         InvalidQuery: the token belongs to another question.
     """
     events, following = _rows(reader, organizations, asked, token)
-    within = Filter((), asked.start, asked.end)
-    facets = reader.facets(organizations, within, fields=("actor", "action", "source"), top=_ACTIONS).fields
     return Listing(
         events=events,
         token=following,
         short=following is not None and len(events) < ROWS,
         histogram=reader.histogram(organizations, asked, buckets=BUCKETS),
-        offers=Offers(
-            tuple(value for value, _ in facets.get("actor", ())[:_ACTORS]),
-            tuple(value for value, _ in facets.get("action", ())),
-            tuple(value for value, _ in facets.get("source", ())),
-        ),
+        offers=_offers(reader, organizations, Filter((), asked.start, asked.end)),
+    )
+
+
+def _offers(reader: Reader, organizations: Organizations, within: Filter) -> Offers:
+    """What the dates hold. Actions are counted already; of actors and sources the newest tell enough."""
+    newest = reader.page(organizations, within, limit=_SAMPLE).events
+    people = [found for event in newest if (found := person(event.groups().get("actor"))) is not None]
+    names = {found.key: found.name for found in reversed(people)}
+    actors = Counter(found.key for found in people).most_common(_ACTORS)
+    actions = reader.facets(organizations, within, fields=("action",), top=_ACTIONS).fields["action"]
+    sources = Counter(event.source for event in newest).most_common()
+    return Offers(
+        tuple((key, names[key]) for key, _ in actors),
+        tuple(action for action, _ in actions),
+        tuple(source for source, _ in sources),
     )
 
 

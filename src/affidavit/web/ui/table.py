@@ -139,20 +139,20 @@ def _frame(
     """What the page shows whether or not its filters were understood."""
     across = question.organization == EVERY
     several = len(offered) > 1
+    organization = "" if across else question.organization or "".join(offered[:1])
     return {
         "form": form.build(
             question,
             site.instance.catalogs,
             organizations=offered,
             across=credential.organizations is ALL and several,
-            actors=[(value, names.get(value, value)) for value in offers.actors],
+            actors=offers.actors,
             actions=offers.actions,
             sources=offers.sources,
             names=names,
         ),
-        "organization": question.organization
-        if several and not across
-        else (offered[0] if len(offered) == 1 else ""),
+        "organization": organization,
+        "boundary": "All organizations" if across else organization or "No organization",
         "show_organization": across,
         "event_organization": lambda row: row.organization if several else None,
         "cleared": [("organization", question.organization)] if question.organization else [],

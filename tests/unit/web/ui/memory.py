@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from starlette.applications import Starlette
 
@@ -23,6 +22,7 @@ from affidavit.core.match import matches
 from affidavit.core.prepare import Frame, Rights, prepare
 from affidavit.core.row import COLUMNS, Recorded, Row, StoredEvent
 from affidavit.errors import InvalidQuery, NotFound, NotSignedIn
+from affidavit.log.reader import Bucket, Facets, Histogram, Page
 from affidavit.web.app import create_app
 
 NOW = 1_795_238_983_000_000
@@ -31,34 +31,6 @@ NOW = 1_795_238_983_000_000
 COOKIE = "session-of-ana"
 CODE = "code-of-ana"
 RIGHTS = Rights(may_import=True, may_set_id=True, reserved=True, verified=True)
-
-
-class Page(NamedTuple):
-    events: list[StoredEvent]
-    continuation_token: str | None
-    watermark: int | None
-
-
-@dataclass
-class Bucket:
-    start: int
-    end: int
-    count: int
-    failures: int
-
-
-class Histogram(NamedTuple):
-    buckets: list[Bucket]
-    total: int
-    at_least: bool
-    watermark: int | None
-
-
-class Facets(NamedTuple):
-    fields: dict[str, list[tuple[str, int]]]
-    examined: int
-    at_least: bool
-    watermark: int | None
 
 
 def stored(draft: Draft, seq: int = 1, organization: str = "acme", **columns: Any) -> StoredEvent:
@@ -119,7 +91,7 @@ class MemoryReader:
             if id(self.events[at]) in wanted:
                 found.append(self.events[at])
             at += 1
-        return Page(found, f"t-{at}" if at < len(self.events) else None, NOW)
+        return Page(found, f"t-{at}" if at < len(self.events) else None, NOW, caught_up=False)
 
     def get(self, organizations: Organizations, event_id: bytes) -> StoredEvent:
         for event in self._within(organizations, Filter()):
