@@ -57,8 +57,8 @@ COLUMNS = (
 """The columns of ``affidavit_events`` in the order of every INSERT and SELECT, ``seq`` apart."""
 
 encode_group = msgspec.json.Encoder(order="sorted").encode
-"""Canonical JSON (FORMATS 1): no white space, keys sorted by code point at every depth, non-ASCII
-unescaped."""
+"""Canonical JSON (docs/spec/stored-form.md): no white space, keys sorted by code point at every depth,
+non-ASCII unescaped."""
 
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 

@@ -85,7 +85,7 @@ def test_other_texts_are_refused(text: str) -> None:
 
 
 def test_keyed_tail_is_the_first_62_bits_of_the_hash() -> None:
-    """The tail of a keyed id is SHA-256(secret, key) cut to 62 bits (FORMATS 1)."""
+    """The tail of a keyed id is SHA-256(secret, key) cut to 62 bits."""
     secret = bytes(range(32))
     expected = int(sha256(secret + "schlüssel".encode()).hexdigest(), 16) >> (256 - 62)
     assert keyed_tail(secret, "schlüssel") == expected

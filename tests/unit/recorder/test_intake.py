@@ -93,7 +93,7 @@ def refusal(
 
 
 def test_every_field_goes_into_its_group_as_exact_text(intake: Intake) -> None:
-    """FORMATS 1: five JSON objects without white space, keys sorted, absent fields left out, always an object."""
+    """A row has five JSON objects: no white space, keys sorted, absent fields left out."""
     event = {
         "action": "team.update",
         "project": "web",
@@ -286,7 +286,7 @@ def test_a_batch_holds_a_thousand_events(intake: Intake) -> None:
 
 
 def test_times_that_nobody_gave_are_consecutive_and_end_now(intake: Intake) -> None:
-    """FORMATS 1: a batch's own times are moved back together; none lies ahead of recorded_at."""
+    """A batch's own times are moved back together; none lies ahead of recorded_at."""
     given = {**PLAIN, "occurred_at": "2026-11-21T11:00:00Z"}
     body = json.dumps({"events": [PLAIN, given, PLAIN, PLAIN]}).encode()
     times = [microseconds_of(row.id) for row in intake.prepare_json(body, organization="acme", by=None)]

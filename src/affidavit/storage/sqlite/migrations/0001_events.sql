@@ -1,4 +1,4 @@
--- The event table in its final stored form, append-only by triggers. FORMATS 1 and 2.
+-- The event table in its final stored form, append-only by triggers. Described in docs/spec/stored-form.md.
 
 CREATE TABLE affidavit_events (
     seq          INTEGER PRIMARY KEY AUTOINCREMENT,  -- recording order; one writer at a time makes it commit order
