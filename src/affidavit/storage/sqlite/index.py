@@ -138,8 +138,7 @@ def _merged(
             limit += 1
         if limit < len(page) or bounds:
             page = page[:limit]
-            floor = page[-1].id
-        return Found(page, Position("desc", floor, 0, watermark or start.watermark), watermark)
+            return Found(page, Position("desc", page[-1].id, 0, watermark or start.watermark), watermark)
     if not bounds:
         return Found(page, None, watermark)
     return Found(page, Position("desc", floor, 0, watermark or start.watermark), watermark)
