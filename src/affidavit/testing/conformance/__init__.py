@@ -1,0 +1,37 @@
+"""What every storage engine must keep, one suite of tests for each role.
+
+An engine's own test module has a fixture ``engine`` (see :class:`affidavit.testing.engine.Engine`) and a
+subclass of each suite for the roles that it implements::
+
+    @pytest.fixture
+    def engine(tmp_path, clock):
+        made = SqliteEngine(tmp_path, clock=clock)
+        yield made
+        made.close()
+
+    class TestEventStore(EventStoreSuite): ...
+
+The fixture ``clock`` is a :class:`affidavit.testing.author.Clock`, the one that the engine reads.
+"""
+
+from affidavit.testing.conformance.event_index import EventIndexSuite
+from affidavit.testing.conformance.event_store import EventStoreSuite
+from affidavit.testing.conformance.follower import FollowerSuite
+from affidavit.testing.conformance.settings import (
+    CatalogStoreSuite,
+    LoginStoreSuite,
+    OrganizationStoreSuite,
+    SessionStoreSuite,
+    TokenStoreSuite,
+)
+
+__all__ = [
+    "CatalogStoreSuite",
+    "EventIndexSuite",
+    "EventStoreSuite",
+    "FollowerSuite",
+    "LoginStoreSuite",
+    "OrganizationStoreSuite",
+    "SessionStoreSuite",
+    "TokenStoreSuite",
+]

@@ -1,0 +1,73 @@
+"""What the suites share: an empty database for each test, and the events in it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+import pytest
+
+from affidavit.storage.protocols import Follower
+from affidavit.testing.author import Author, Clock
+from affidavit.testing.engine import Engine, Stores
+
+__all__ = ["Suite", "at_once", "catch_up"]
+
+T = TypeVar("T")
+
+
+class Suite:
+    """Fixtures of every suite; the module of the engine adds ``engine`` and ``clock``."""
+
+    @pytest.fixture
+    def database(self, engine: Engine) -> str:
+        """An empty database."""
+        return engine.create()
+
+    @pytest.fixture
+    def stores(self, engine: Engine, database: str) -> Stores:
+        """Its stores."""
+        return engine.open(database)
+
+    @pytest.fixture
+    def author(self, clock: Clock) -> Author:
+        """Makes rows."""
+        return Author(clock)
+
+    @pytest.fixture
+    def follower(self, stores: Stores) -> Iterator[Follower]:
+        """A follower of the index."""
+        made = stores.follower()
+        yield made
+        made.close()
+
+
+def catch_up(follower: Follower) -> int:
+    """Let a follower take in everything and tidy up; how many events it took in."""
+    taken = 0
+    while number := follower.step():
+        taken += number
+    while follower.tidy():
+        pass
+    return taken
+
+
+def at_once(*calls: Callable[[], T]) -> Sequence[T | BaseException]:
+    """Call each on a thread of its own, all at the same moment; answers and errors in order."""
+    barrier = threading.Barrier(len(calls))
+    answers: list[T | BaseException] = [RuntimeError("no answer")] * len(calls)
+
+    def run(number: int) -> None:
+        barrier.wait()
+        try:
+            answers[number] = calls[number]()
+        except BaseException as error:  # noqa: BLE001 - handed to the test
+            answers[number] = error
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(len(calls))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return answers

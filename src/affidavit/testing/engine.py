@@ -1,0 +1,77 @@
+"""What a storage engine hands to the conformance suites: databases, and the stores of each."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from affidavit.storage.protocols import EventIndex, EventStore, Follower
+from affidavit.storage.settings import CatalogStore, LoginStore, OrganizationStore, SessionStore, TokenStore
+
+__all__ = ["Engine", "Stores"]
+
+
+class Stores(Protocol):
+    """One open database: every role that the engine implements, as one process sees it."""
+
+    @property
+    def events(self) -> EventStore:
+        """Keeps events."""
+        ...
+
+    @property
+    def index(self) -> EventIndex:
+        """Says which events match."""
+        ...
+
+    @property
+    def organizations(self) -> OrganizationStore:
+        """Organizations and their secrets."""
+        ...
+
+    @property
+    def tokens(self) -> TokenStore:
+        """API tokens."""
+        ...
+
+    @property
+    def logins(self) -> LoginStore:
+        """One-time login links."""
+        ...
+
+    @property
+    def sessions(self) -> SessionStore:
+        """Signed-in browsers."""
+        ...
+
+    @property
+    def catalogs(self) -> CatalogStore:
+        """Pushed catalogs."""
+        ...
+
+    def follower(self) -> Follower:
+        """A new follower of the index, as a worker process would open it; the caller closes it."""
+        ...
+
+    def lose_index(self) -> None:
+        """Take away what can be rebuilt, as an operator may at any time; open connections stay open."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything that is open."""
+        ...
+
+
+class Engine(Protocol):
+    """Makes databases. One of these for each engine is all that a suite needs to know of it."""
+
+    def create(self) -> str:
+        """Make an empty database with a current schema; returns what :meth:`open` takes."""
+        ...
+
+    def open(self, database: str) -> Stores:
+        """Open a database, again or at the same time as others."""
+        ...
+
+    def close(self) -> None:
+        """Close every store that is still open, and take the databases away."""
+        ...
