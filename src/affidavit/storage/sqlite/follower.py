@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +55,26 @@ class IndexFollower:
         with translated(self._database):
             rows = self._events.execute(_READ, (state.seq, BATCH)).fetchall()
         if rows:
-            with translated(self._index):
+            with self._index_errors():
                 self._store(file, state, rows)
         return len(rows)
+
+    @contextmanager
+    def _index_errors(self) -> Iterator[None]:
+        """A damaged index file is thrown away; the next step makes it anew."""
+        try:
+            with translated(self._index):
+                yield
+        except errors.NotADatabase:
+            self._drop()
+            index_file.remove(self._index)
+            raise
+
+    def _drop(self) -> None:
+        self._merge = None
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     def _current(self) -> tuple[sqlite3.Connection, IndexState]:
         """The open index file, made anew where it is gone, of another layout, or of another history."""
@@ -70,10 +89,7 @@ class IndexFollower:
         return self._reopen()
 
     def _reopen(self) -> tuple[sqlite3.Connection, IndexState]:
-        self._merge = None
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        self._drop()
         if inode(self._index) is not None:
             try:
                 file = connect(self._index, writer=True, synchronous="NORMAL")
@@ -168,7 +184,7 @@ class IndexFollower:
     def tidy(self) -> bool:
         """One bounded transaction of a merge, if there is one to do; whether there may be more."""
         file, _ = self._current()
-        with translated(self._index):
+        with self._index_errors():
             if self._merge is None:
                 row = file.execute(
                     "SELECT level FROM affidavit_runs GROUP BY level HAVING count(*) >= ?"

@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from affidavit.core.credentials import ALL, Organizations
 from affidavit.core.cursor import Position
 from affidavit.core.filter import Filter
-from affidavit.core.ids import MAX_MICROSECONDS, first_id, last_id, microseconds_of
+from affidavit.core.ids import microseconds_of
 from affidavit.core.match import matches
 from affidavit.core.row import StoredEvent
-from affidavit.core.times import HOUR
+from affidavit.errors import SchemaMissing, StorageBusy, StorageError
 from affidavit.storage.protocols import Count, CountBy, Counts, Found, Progress
 from affidavit.storage.sqlite import plan
+from affidavit.storage.sqlite.counting import Totals, add_counts
 from affidavit.storage.sqlite.index_file import oldest_beyond
 from affidavit.storage.sqlite.plan import Expression
 from affidavit.storage.sqlite.readers import Readers, Session
-from affidavit.storage.sqlite.search import LONG_TAIL, SELECT, Walk, id_range
+from affidavit.storage.sqlite.search import SELECT, Walk, id_range
 from affidavit.storage.sqlite.streams import BEYOND
 
 __all__ = ["SqliteIndex", "organizations_of"]
 
+T = TypeVar("T")
+
 _FIRST_SEQS, _MOST_SEQS = 1_024, 65_536
 _SLOW_WINDOW = 0.010
-_EDGE = 20_000
-"""Events of a part of an hour that are counted one by one."""
 
 
 class SqliteIndex:
@@ -47,12 +49,12 @@ class SqliteIndex:
         last_seq: int | None = None,
     ) -> Found:
         """See :meth:`affidavit.storage.protocols.EventIndex.page`."""
-        with self._readers.session() as session:
-            until = None if seconds is None else time.perf_counter() + seconds
+        until = None if seconds is None else time.perf_counter() + seconds
 
-            def stop() -> bool:
-                return until is not None and time.perf_counter() >= until
+        def stop() -> bool:
+            return until is not None and time.perf_counter() >= until
 
+        def work(session: Session) -> Found:
             watermark = _recorded_at(session)
             if start.order == "asc":
                 return _ascending(session, organizations, filter_, start, limit, stop, watermark)
@@ -61,15 +63,20 @@ class SqliteIndex:
             walks = [Walk(session, name, filter_, below, last_seq) for name in names]
             return _merged(walks, limit, stop, start, watermark)
 
+        return self._answer(work)
+
     def counts(self, organizations: Organizations, filter_: Filter, by: CountBy) -> Counts:
         """See :meth:`affidavit.storage.protocols.EventIndex.counts`."""
-        with self._readers.session() as session:
-            totals: dict[int | str, list[int]] = {}
+
+        def work(session: Session) -> Counts:
+            totals: Totals = {}
             at_least = False
             for name in organizations_of(session, organizations):
-                at_least |= _count(session, name, filter_, by, totals)
+                at_least |= add_counts(session, name, filter_, by, totals)
             rows = [Count(key, count, failures) for key, (count, failures) in totals.items()]
             return Counts(rows, at_least, _recorded_at(session))
+
+        return self._answer(work)
 
     def span(self, organizations: Organizations) -> tuple[int, int] | None:
         """See :meth:`affidavit.storage.protocols.EventIndex.span`."""
@@ -91,6 +98,17 @@ class SqliteIndex:
         with self._readers.session() as session:
             since = oldest_beyond(session.events, session.watermark)
             return Progress(session.watermark, _recorded_at(session), session.tail, since)
+
+    def _answer(self, work: Callable[[Session], T]) -> T:
+        """Read with the index, and once more without it where it breaks under the reader."""
+        try:
+            with self._readers.session() as session:
+                return work(session)
+        except (StorageBusy, SchemaMissing):
+            raise
+        except StorageError:
+            with self._readers.session(index=False) as session:
+                return work(session)
 
 
 def _recorded_at(session: Session) -> int | None:
@@ -179,121 +197,3 @@ def _ascending(
         if stop():
             break
     return Found(found, Position("asc", b"", place, watermark or start.watermark), watermark)
-
-
-def _count(
-    session: Session, organization: str, filter_: Filter, by: CountBy, totals: dict[int | str, list[int]]
-) -> bool:
-    """Add one organization's counts; whether a bound on the work was reached."""
-    if plan.impossible(filter_):
-        return False
-    narrowed = plan.narrowing(filter_.conditions)
-    first = -(-filter_.start // HOUR) if filter_.start is not None else 0
-    last = (filter_.end + 1) // HOUR - 1 if filter_.end is not None else MAX_MICROSECONDS // HOUR - 1
-    at_least = False
-    if first <= last:
-        _add_hourly(session, organization, narrowed, by, first, last, totals)
-        at_least |= _add_tail(session, organization, narrowed, by, first, last, totals)
-    for low, high in _edges(filter_, first, last):
-        at_least |= _add_rows(session, organization, narrowed, by, low, high, totals)
-    return at_least
-
-
-def _edges(filter_: Filter, first: int, last: int) -> Iterable[tuple[bytes, bytes]]:
-    """The parts of hours at both ends of the dates, as closed ranges of ids."""
-    start, end = filter_.start, filter_.end
-    if first > last:
-        if start is not None and end is not None and start <= end:
-            yield first_id(start), last_id(end)
-        return
-    if start is not None and start < first * HOUR:
-        yield first_id(start), last_id(first * HOUR - 1)
-    if end is not None and (last + 1) * HOUR <= end:
-        yield first_id((last + 1) * HOUR), last_id(end)
-
-
-def _where(narrowed: list[Expression]) -> tuple[str, list[object]]:
-    sql = "".join(f" AND {expression.sql}" for expression in narrowed)
-    return sql, [p for expression in narrowed for p in expression.parameters]
-
-
-def _add(totals: dict[int | str, list[int]], key: int | str, count: int, failures: int) -> None:
-    entry = totals.setdefault(key, [0, 0])
-    entry[0] += count
-    entry[1] += failures
-
-
-def _add_hourly(
-    session: Session,
-    organization: str,
-    narrowed: list[Expression],
-    by: CountBy,
-    first: int,
-    last: int,
-    totals: dict[int | str, list[int]],
-) -> None:
-    if session.state is None or session.index is None:
-        return
-    where, parameters = _where(narrowed)
-    rows = session.index.execute(
-        f"SELECT {by}, sum(n), sum(n * (outcome = 'failure')) FROM affidavit_hourly"
-        f" WHERE organization = ? AND hour BETWEEN ? AND ?{where} GROUP BY {by}",
-        [organization, first, last, *parameters],
-    )
-    for key, count, failures in rows:
-        _add(totals, key, count, failures)
-
-
-def _add_tail(
-    session: Session,
-    organization: str,
-    narrowed: list[Expression],
-    by: CountBy,
-    first: int,
-    last: int,
-    totals: dict[int | str, list[int]],
-) -> bool:
-    """What was recorded beyond the watermark: its newest part, where that is long."""
-    where, parameters = _where(narrowed)
-    since = max(session.watermark, session.last_seq - LONG_TAIL)
-    rows = session.events.execute(
-        "SELECT id, action, outcome, severity FROM affidavit_events"
-        f" WHERE seq > ? AND +organization = ? AND id >= ? AND id < ?{where}",
-        [since, organization, first_id(first * HOUR), first_id((last + 1) * HOUR), *parameters],
-    )
-    _add_each(rows, by, totals)
-    return bool(since > session.watermark)
-
-
-def _add_rows(
-    session: Session,
-    organization: str,
-    narrowed: list[Expression],
-    by: CountBy,
-    low: bytes,
-    high: bytes,
-    totals: dict[int | str, list[int]],
-) -> bool:
-    where, parameters = _where(narrowed)
-    rows = session.events.execute(
-        "SELECT id, action, outcome, severity FROM affidavit_events INDEXED BY affidavit_events_id"
-        f" WHERE organization = ? AND id BETWEEN ? AND ?{where} ORDER BY id DESC LIMIT ?",
-        [organization, low, high, *parameters, _EDGE],
-    )
-    return _add_each(rows, by, totals) == _EDGE
-
-
-def _add_each(
-    rows: Iterable[tuple[bytes, str, str, str]], by: CountBy, totals: dict[int | str, list[int]]
-) -> int:
-    counted = 0
-    for id_, action, outcome, severity in rows:
-        kinds: dict[CountBy, int | str] = {
-            "hour": microseconds_of(id_) // HOUR,
-            "action": action,
-            "outcome": outcome,
-            "severity": severity,
-        }
-        _add(totals, kinds[by], 1, int(outcome == "failure"))
-        counted += 1
-    return counted

@@ -122,12 +122,15 @@ class Readers:
             migrate.check(session.events, database)
 
     @contextmanager
-    def session(self) -> Iterator[Session]:
-        """One snapshot, for the length of the block."""
+    def session(self, *, index: bool = True) -> Iterator[Session]:
+        """One snapshot, for the length of the block; ``index=False`` reads without the index file."""
         pair = self._take()
         try:
             with translated(self.database):
-                pair.refresh_index()
+                if index:
+                    pair.refresh_index()
+                else:
+                    pair.drop_index()
                 try:
                     yield Session(pair)
                 finally:
