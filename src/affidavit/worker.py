@@ -38,6 +38,9 @@ FULL_BATCH = 4_096
 AGE = 1.0
 """Seconds after which a batch that is not full is taken in."""
 SETTINGS_VARIABLE = "AFFIDAVIT_WORKER_SETTINGS"
+PARENT_VARIABLE = "AFFIDAVIT_WORKER_PARENT"
+"""What a supervisor tells its worker. The number of its own process, because it may be gone before the worker
+could ask for it."""
 
 
 class Lease:
@@ -99,7 +102,7 @@ def follow(
 
 def run_worker(settings: Settings) -> None:
     """Work until SIGTERM or Ctrl-C, or until the process that supervises this one is gone."""
-    parent = os.getppid() if SETTINGS_VARIABLE in os.environ else None
+    parent = int(os.environ[PARENT_VARIABLE]) if PARENT_VARIABLE in os.environ else None
     ended = threading.Event()
 
     def end(_number: int, _frame: FrameType | None) -> None:
@@ -166,8 +169,13 @@ class Supervisor:
     def _start(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [sys.executable, "-m", "affidavit.worker"],
-            env={**os.environ, SETTINGS_VARIABLE: _pack(self._settings)},
+            env={
+                **os.environ,
+                SETTINGS_VARIABLE: _pack(self._settings),
+                PARENT_VARIABLE: str(os.getpid()),
+            },
             stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
         )
 
     def _run(self) -> None:

@@ -17,7 +17,15 @@ from affidavit.config import Settings
 from affidavit.errors import StorageBusy
 from affidavit.storage.protocols import Progress
 from affidavit.storage.sqlite.database import migrate_file
-from affidavit.worker import FULL_BATCH, Lease, Supervisor, follow
+from affidavit.worker import (
+    FULL_BATCH,
+    PARENT_VARIABLE,
+    SETTINGS_VARIABLE,
+    Lease,
+    Supervisor,
+    _pack,
+    follow,
+)
 
 PATIENCE = 30.0
 
@@ -91,6 +99,17 @@ def test_a_killed_worker_is_started_again(settings: Settings) -> None:
     assert second is not None
     with pytest.raises(ProcessLookupError):
         os.kill(second, 0)
+
+
+def test_a_worker_whose_server_is_gone_already_ends(settings: Settings) -> None:
+    """A server that is killed while its worker is still starting leaves no worker behind."""
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    environment = {**os.environ, SETTINGS_VARIABLE: _pack(settings), PARENT_VARIABLE: str(gone.pid)}
+    worker = subprocess.run(
+        [sys.executable, "-m", "affidavit.worker"], env=environment, timeout=PATIENCE, check=False
+    )
+    assert worker.returncode == 0
 
 
 class Queue:
