@@ -15,6 +15,7 @@ from affidavit.cli.options import NOTHING_GIVEN, Common
 from affidavit.cli.output import Json, line, note, print_json, wants_json
 from affidavit.cli.progress import counter
 from affidavit.core.event import Draft
+from affidavit.core.names import check_name
 from affidavit.core.prepare import Rights
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def command(
     if not files:
         raise UsageError("name the files to import, or - for standard input")
     settings = common.settings()
-    organization = writable_organization(settings)
+    organization = check_name(writable_organization(settings))
     importer = _importer(format, account, map or (), map_file, record)
     with opened(settings, make=True) as instance:
         counts = _run(instance, importer, organization, files, rejects)
@@ -100,7 +101,7 @@ def _run(
     from affidavit.ingest.rejects import RejectFile
     from affidavit.ingest.run import ImportRun
 
-    rights = Rights(may_import=True, compare=False, unmasked=importer.unmasked)
+    rights = Rights(may_import=True, may_set_id=True, compare=False, unmasked=importer.unmasked)
     by = credential().recorded_by()
 
     def record(drafts: Sequence[Draft]) -> Sequence[Recorded]:

@@ -152,7 +152,7 @@ def page(found: list[Difference], same: dict[str, int]) -> str:
         "and (Kubernetes) verb and object are compared with the `udm` values that Panther's own data models",
         "gave for the same record. `tests/unit/ingest/test_real_records.py` checks this page: it fails",
         "when a difference has no reason or the page is not what it finds; `AFFIDAVIT_WRITE_PAGES=1`",
-        "writes it anew.",
+        "writes it anew. How records are mapped: [Importers](importers.md).",
         "",
         "| file | values that agree | differences |",
         "|---|---|---|",
