@@ -6,6 +6,7 @@ for each of them. Clock, randomness, catalogs and the store are handed in.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -272,19 +273,27 @@ def _explain(value: Any, pointer: str, message: str) -> list[FieldError]:
         try:
             msgspec.convert(member, _FIELDS[name])
         except msgspec.ValidationError as error:
-            text, _, path = str(error).partition(" - at `$")
-            shown = member if isinstance(member, str | int | float | bool) else None
-            errors.append(
-                FieldError(
-                    here + _pointer(path),
-                    "unknown" if "unknown field" in text else "type",
-                    text[0].lower() + text[1:],
-                    shown[:VALUE_CHARACTERS] if isinstance(shown, str) else shown,
-                )
-            )
+            errors.append(_explain_part(here, member, str(error)))
     return errors or [FieldError(pointer, "type", message)]
 
 
-def _pointer(path: str) -> str:
-    """A JSON pointer of the parser's path: ``[0].actor.id`` is ``/0/actor/id``."""
-    return path.rstrip("`").replace("[", "/").replace("]", "").replace(".", "/")
+_NAMED = re.compile(r"(?:contains unknown|missing required) field `([^`]*)`")
+
+
+def _explain_part(here: str, value: Any, message: str) -> FieldError:
+    """The parser's message about a part of an event, with a pointer to the member that it speaks of."""
+    text, _, path = message.partition(" - at `$")
+    # The parser writes `[0].actor.id`, a pointer /0/actor/id.
+    pointer = here + path.rstrip("`").replace("[", "/").replace("]", "").replace(".", "/")
+    if (named := _NAMED.search(text)) is not None:
+        pointer += f"/{escape_pointer(named[1])}"
+        if "unknown" in named[0]:
+            return FieldError(pointer, "unknown", "is no field here")
+        return FieldError(pointer, "required", "must be given")
+    shown = value if isinstance(value, str | int | float | bool) else None
+    return FieldError(
+        pointer,
+        "type",
+        text[0].lower() + text[1:],
+        shown[:VALUE_CHARACTERS] if isinstance(shown, str) else shown,
+    )

@@ -90,21 +90,23 @@ async def list_events(call: Call[ListQuery]) -> Response:
             order=query.order,
             token=query.continuation_token,
         )
-        return list_answer(page, catalogs)
+        return list_answer(page, catalogs, ascending=query.order == "asc")
 
     body = await call.thread(work)
     call.note_read()
     return Response(body, media_type=JSON)
 
 
-def list_answer(page: Any, catalogs: CatalogSet) -> bytes:
+def list_answer(page: Any, catalogs: CatalogSet, *, ascending: bool) -> bytes:
     """A page as the body of its answer."""
     events = b",".join([encode_event(event, catalogs.title(event.action)) for event in page.events])
     token = msgspec.json.encode(page.continuation_token)
-    return b'{"events":[%b],"continuation_token":%b,"watermark":%b}' % (
+    end = b',"caught_up":%b' % (b"true" if page.caught_up else b"false") if ascending else b""
+    return b'{"events":[%b],"continuation_token":%b,"watermark":%b%b}' % (
         events,
         token,
         _moment(page.watermark),
+        end,
     )
 
 

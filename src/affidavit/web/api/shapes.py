@@ -233,6 +233,13 @@ class EventList(Shape):
     watermark: Annotated[
         Time | None, Meta(description="Up to where the search index is complete; null while there is none.")
     ]
+    caught_up: (
+        Annotated[
+            bool,
+            Meta(description="Only with `order=asc`: whether this page reached the newest event."),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class Bucket(Shape):
