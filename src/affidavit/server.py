@@ -48,10 +48,8 @@ def serve(instance: Instance, settings: Settings, ready: Callable[[int], None]) 
             timeout_graceful_shutdown=GRACE,
         )
     )
-    with (
-        _listen(settings) as listening,
-        Supervisor(settings) if settings.worker else contextlib.nullcontext(),
-    ):
+    worker = Supervisor(settings) if settings.worker else contextlib.nullcontext()
+    with server.ended_by_signals(), _listen(settings) as listening, worker:
         ready(listening.getsockname()[1])
         server.run(sockets=[listening])
 
@@ -64,10 +62,19 @@ def write_log(settings: Settings) -> None:
 
 
 class _Server(uvicorn.Server):
-    """Returns after SIGTERM and SIGINT; uvicorn's own raises the signal again and skips what comes after."""
+    """Returns after SIGTERM and SIGINT; uvicorn's own raises the signal again and skips what comes after.
+
+    The signals are taken before the worker is started, so that one that comes early leaves no worker behind.
+    """
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
+        """Nothing: :meth:`ended_by_signals` does it, around more than uvicorn knows of."""
+        yield
+
+    @contextlib.contextmanager
+    def ended_by_signals(self) -> Iterator[None]:
+        """While the block runs, the signals end this server instead of the process."""
         before: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}
         for number in (signal.SIGTERM, signal.SIGINT):
             before[number] = signal.signal(number, self.handle_exit)

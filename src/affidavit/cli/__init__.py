@@ -46,6 +46,7 @@ def build() -> App:
         version=__version__,
         help_format="plaintext",
         result_action="return_value",
+        suppress_keyboard_interrupt=False,
     )
     for number, (title, names) in enumerate(COMMANDS.items()):
         heading = Group(title, sort_key=number)
