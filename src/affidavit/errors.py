@@ -8,7 +8,8 @@
     │   ├── InvalidCatalog          a catalog or a metadata schema breaks its rules (HTTP 422)
     │   ├── InvalidQuery            a parameter, filter or token breaks its rule (HTTP 400)
     │   ├── TooLarge                a body or batch above its limit (HTTP 413)
-    │   └── IdConflict              other content under an existing id (HTTP 409)
+    │   ├── IdConflict              other content under an existing id (HTTP 409)
+    │   └── RejectedRecord          a source record that cannot be imported (ingest.rejects)
     ├── AccessRefused
     │   ├── NotSignedIn             no credential, or one that is unknown, expired or revoked (HTTP 401)
     │   ├── MissingAbility          a credential without the ability that is asked for (HTTP 403)
