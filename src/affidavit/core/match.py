@@ -132,8 +132,10 @@ _TESTS: dict[str, Callable[[tuple[str, ...], StoredEvent], bool]] = {
     "on_behalf_of": lambda values, event: _person(values, _part(event, "on_behalf_of")),
     "parent_id": _one(lambda event: format_id(event.parent_id) if event.parent_id is not None else None),
     "request_id": _one(lambda event: _part(event, "request").get("id")),
-    "trace_id": _one(lambda event: _text(event.groups().get("trace_id")).lower() or None),
-    "country_code": _one(lambda event: _text(_part(event, "location").get("country_code")).upper() or None),
+    "trace_id": _one(lambda event: event.groups().get("trace_id")),
+    "country_code": lambda values, event: (
+        ascii_lower(_text(_part(event, "location").get("country_code"))) in map(ascii_lower, values)
+    ),
     "late": _one(lambda event: "true" if event.late else "false"),
     "imported": _one(lambda event: "true" if event.imported else "false"),
     "q": _search,

@@ -85,7 +85,6 @@ _CHECKS: dict[str, Callable[[str, str], str]] = {
     "project": lambda parameter, value: check_name(value, parameter),
     "ip": _address,
     "parent_id": _uuid,
-    "trace_id": lambda _, value: value.lower(),
     "country_code": lambda parameter, value: _pattern(_COUNTRY, "must be two letters")(
         parameter, value
     ).upper(),

@@ -182,7 +182,7 @@ def _maybe(condition: Condition) -> Expression:
         case "request_id":
             return _any(_holds_text("context", "id", value) for value in values)
         case "trace_id":
-            return _any(_holds_lower("context", "trace_id", value) for value in values)
+            return _any(_holds_text("context", "trace_id", value) for value in values)
         case "country_code":
             return _any(_holds_lower("context", "country_code", value) for value in values)
     raise AssertionError(f"no plan for the filter {condition.field}")

@@ -120,7 +120,7 @@ def terms_of(
             found.append(("resource_name", resource.name and resource.name.casefold()))
     if context is not None and context != "{}":
         group = _context(context)
-        found.append(("trace_id", group.trace_id and group.trace_id.lower()))
+        found.append(("trace_id", group.trace_id))
         if group.request is not None:
             found.append(("request_id", group.request.id))
         if group.ip:
