@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -17,7 +16,7 @@ from affidavit.web.app import create_app
 from affidavit.wiring import Instance
 from affidavit.worker import Supervisor
 
-__all__ = ["serve", "write_log"]
+__all__ = ["serve"]
 
 GRACE = 10
 """Seconds that requests under way get to finish after SIGTERM or Ctrl-C."""
@@ -52,13 +51,6 @@ def serve(instance: Instance, settings: Settings, ready: Callable[[int], None]) 
     with server.ended_by_signals(), _listen(settings) as listening, worker:
         ready(listening.getsockname()[1])
         server.run(sockets=[listening])
-
-
-def write_log(settings: Settings) -> None:
-    """Send this process's log to standard error."""
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
 
 
 class _Server(uvicorn.Server):

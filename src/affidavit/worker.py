@@ -228,5 +228,8 @@ def _unpack(text: str) -> Settings:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    run_worker(_unpack(os.environ[SETTINGS_VARIABLE]))
+    given = _unpack(os.environ[SETTINGS_VARIABLE])
+    logging.basicConfig(
+        level=given.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    run_worker(given)

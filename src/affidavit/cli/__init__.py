@@ -65,9 +65,13 @@ def build() -> App:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code (see :class:`affidavit.cli.exits.Exit`)."""
-    from cyclopts import CycloptsError
-
     from affidavit.cli.exits import Exit, report
+
+    try:
+        from cyclopts import CycloptsError
+    except ImportError:
+        sys.stderr.write("error: the command line needs more packages: pip install 'affidavit[server]'\n")
+        return Exit.USAGE
 
     for stream in (sys.stdout, sys.stderr):
         cast("TextIO", stream).reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[attr-defined]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from affidavit import __version__
 from affidavit.cli.instance import is_new, opened
+from affidavit.cli.log import write_log
 from affidavit.cli.login import login_link, page_address
 from affidavit.cli.options import SERVING_NOTHING_GIVEN, Serving
 from affidavit.cli.output import line
@@ -39,7 +40,7 @@ def run(instance: Instance, settings: Settings, *, welcome: bool) -> None:
         settings: the address to listen on, and the rest.
         welcome: whether to print a login link.
     """
-    from affidavit.server import serve, write_log
+    from affidavit.server import serve
 
     def ready(port: int) -> None:
         line(f"Affidavit {__version__} serves {page_address(settings, port)}")

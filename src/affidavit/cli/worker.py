@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from affidavit.cli.log import write_log
 from affidavit.cli.options import SERVING_NOTHING_GIVEN, Serving
 
 __all__ = ["command"]
@@ -15,4 +16,6 @@ def command(*, settings: Serving = SERVING_NOTHING_GIVEN) -> None:
     """
     from affidavit.worker import run_worker
 
-    run_worker(settings.settings())
+    chosen = settings.settings()
+    write_log(chosen)
+    run_worker(chosen)

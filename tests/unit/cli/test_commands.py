@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from affidavit.cli import COMMANDS, GROUPS, build
+from affidavit.cli import COMMANDS, GROUPS, build, main
 from affidavit.cli.filters import HELP, Filters, filter_of
 from affidavit.config import Settings
 from affidavit.core.filter import FIELDS, Condition
@@ -162,3 +162,12 @@ def test_a_command_imports_only_what_it_needs() -> None:
         "affidavit.cli.serve",
     )
     assert not {name for name in loaded if name.startswith(unwanted)}
+
+
+def test_an_installation_without_the_server_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An app that only records has no command line; the program says so instead of failing."""
+    monkeypatch.setitem(sys.modules, "cyclopts", None)
+    assert main(["config"]) == 2
+    assert "affidavit[server]" in capsys.readouterr().err
