@@ -5,7 +5,6 @@ Here, and nowhere else in these programs, it is known which engine keeps the eve
 
 from __future__ import annotations
 
-import asyncio
 import os
 import secrets
 import time
@@ -159,7 +158,7 @@ class Instance:
 
     def submit(self, rows: Sequence[Row]) -> Awaitable[list[Recorded]]:
         """Store rows in a transaction shared with other requests; done when it is durable."""
-        return asyncio.wrap_future(self._database.group.submit(rows))
+        return self._database.group.submit(rows)
 
     def insert(self, rows: Sequence[Row]) -> list[Recorded]:
         """Store rows in a transaction of their own; durable on return."""

@@ -173,12 +173,14 @@ class Intake:
         frame = self._frame(organization, by, rights, fixed=organization is not None, source=None)
         errors: list[FieldError] = []
         drafts: list[Draft] = []
+        failed = 0
         for number, item in enumerate(values):
             try:
                 drafts.append(msgspec.convert(item, Draft))
             except msgspec.ValidationError as error:
                 errors += _explain(item, pointers[number], str(error))
-                if number >= _ERRORS_OF:
+                failed += 1
+                if failed == _ERRORS_OF:
                     break
         if errors:
             raise InvalidEvent(tuple(errors))

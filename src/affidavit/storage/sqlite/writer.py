@@ -7,12 +7,12 @@ without a timer: it takes whatever arrived while the previous commit ran, at mos
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from affidavit import errors
@@ -141,25 +141,35 @@ def insert_rows(connection: sqlite3.Connection, rows: Sequence[Row], now: int) -
 
 
 class GroupCommit:
-    """A thread that commits what arrives, many callers with one commit."""
+    """A thread that commits what arrives, many callers with one commit.
+
+    The callers are coroutines. What one turn of their loop hands in arrives together, and one wake-up of
+    the loop tells all callers of a commit; to wake either side once for each caller would cost as much
+    again as the commit.
+    """
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
-        self._waiting: deque[tuple[Sequence[Row], Future[list[Recorded]]]] = deque()
+        self._waiting: deque[tuple[Sequence[Row], asyncio.Future[list[Recorded]]]] = deque()
         self._wake = threading.Condition()
+        self._announced = False
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="affidavit-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, rows: Sequence[Row]) -> Future[list[Recorded]]:
-        """Hand in one batch; the future is done when its commit is durable, or failed."""
-        future: Future[list[Recorded]] = Future()
-        with self._wake:
-            if self._closed:
-                raise errors.StorageError("The server is shutting down; send the batch again.")
-            self._waiting.append((rows, future))
-            if len(self._waiting) == 1:
-                self._wake.notify()
+    def submit(self, rows: Sequence[Row]) -> asyncio.Future[list[Recorded]]:
+        """Hand in one batch, on an event loop; done when its commit is durable, or failed.
+
+        A caller that goes away before that changes nothing: the batch is stored all the same.
+        """
+        if self._closed:
+            raise errors.StorageError("The server is shutting down; send the batch again.")
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[list[Recorded]] = loop.create_future()
+        self._waiting.append((rows, future))
+        if not self._announced:
+            self._announced = True
+            loop.call_soon(self._announce)
         return future
 
     def close(self) -> None:
@@ -169,32 +179,52 @@ class GroupCommit:
             self._wake.notify()
         self._thread.join()
 
-    def _take(self) -> list[tuple[Sequence[Row], Future[list[Recorded]]]]:
+    def _announce(self) -> None:
+        # First the mark, then the wake-up: what is handed in after the mark announces itself again.
+        self._announced = False
+        with self._wake:
+            self._wake.notify()
+
+    def _take(self) -> list[tuple[Sequence[Row], asyncio.Future[list[Recorded]]]]:
         with self._wake:
             while not self._waiting and not self._closed:
                 self._wake.wait()
-            group: list[tuple[Sequence[Row], Future[list[Recorded]]]] = []
-            count = size = 0
-            while self._waiting:
-                rows = self._waiting[0][0]
-                count += len(rows)
-                size += sum(row.size for row in rows)
-                if group and (count > MAX_BATCH or size > MAX_BATCH_BYTES):
-                    break
-                group.append(self._waiting.popleft())
-            return group
+        group: list[tuple[Sequence[Row], asyncio.Future[list[Recorded]]]] = []
+        count = size = 0
+        while self._waiting:
+            rows = self._waiting[0][0]
+            count += len(rows)
+            size += sum(row.size for row in rows)
+            if group and (count > MAX_BATCH or size > MAX_BATCH_BYTES):
+                break
+            group.append(self._waiting.popleft())
+        return group
 
     def _run(self) -> None:
         while group := self._take():
+            results: Sequence[list[Recorded] | Exception]
             try:
                 results = self._writer.insert_group([rows for rows, _ in group])
             except Exception as error:  # noqa: BLE001 - every caller of the group is told
                 # The transaction was rolled back: nothing of the group is stored.
-                for _, future in group:
-                    future.set_exception(error)
-                continue
+                results = [error] * len(group)
+            answers: dict[asyncio.AbstractEventLoop, list[_Answer]] = {}
             for (_, future), result in zip(group, results, strict=True):
-                if isinstance(result, errors.AffidavitError):
-                    future.set_exception(result)
-                else:
-                    future.set_result(result)
+                answers.setdefault(future.get_loop(), []).append((future, result))
+            for loop, settled in answers.items():
+                # A loop that was closed meanwhile has nobody left to tell.
+                with suppress(RuntimeError):
+                    loop.call_soon_threadsafe(_settle, settled)
+
+
+_Answer = tuple["asyncio.Future[list[Recorded]]", "list[Recorded] | Exception"]
+
+
+def _settle(answers: Sequence[_Answer]) -> None:
+    for future, result in answers:
+        if future.done():
+            continue  # its caller was cancelled
+        if isinstance(result, Exception):
+            future.set_exception(result)
+        else:
+            future.set_result(result)
