@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from affidavit.enrich.proxy import Proxies
@@ -88,6 +89,8 @@ class Edge:
         records = method == "POST" and scope["path"] == scope.get("root_path", "") + self._record_path
         try:
             await (self._record if records else self._app)(scope, receive, guarded)
+        except ClientDisconnect:
+            self._metrics.errors["client_disconnect"] += 1
         except Exception as error:  # the last place where an error can become an answer
             answer = problem_of(error)
             self._metrics.errors[answer.category] += 1

@@ -17,6 +17,7 @@ from affidavit.core.row import encode_event
 from affidavit.core.times import format_time
 from affidavit.errors import AffidavitError, InvalidQuery, NotFound
 from affidavit.export import csv, ndjson
+from affidavit.log.reader import PAGE_SECONDS
 from affidavit.web.api.shapes import (
     Batch,
     Event,
@@ -89,6 +90,8 @@ async def list_events(call: Call[ListQuery]) -> Response:
             limit=query.limit,
             order=query.order,
             token=query.continuation_token,
+            # A page of a thousand may take as long as twenty pages of fifty, so that it comes whole.
+            seconds=PAGE_SECONDS * max(1.0, query.limit / 50),
         )
         return list_answer(page, catalogs, ascending=query.order == "asc")
 
