@@ -1,0 +1,231 @@
+"""Any combination of filters finds exactly what a second, naive reading of all events finds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from affidavit.core.credentials import ALL
+from affidavit.core.cursor import Order
+from affidavit.core.query import parse_params
+from affidavit.storage.sqlite import follower, search
+from affidavit.testing.sqlite import empty_database
+from tests.properties import naive
+from tests.properties.world import World, questions, scopes
+
+EVENTS = 600
+FEW = settings().max_examples * 2 // 5
+ORDERS: tuple[Order, ...] = ("desc", "asc")
+
+
+@dataclass(frozen=True)
+class Log:
+    """A log that stands still, and all its events."""
+
+    state: str
+    world: World = field(repr=False)
+    events: list[naive.Event] = field(repr=False)
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """An empty database, migrated once."""
+    return empty_database(tmp_path_factory.mktemp("template") / "empty.db")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small_runs() -> Iterator[None]:
+    """Batches, merges and windows so small that every path through them is walked by few events."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(follower, "BATCH", 7)
+        patch.setattr(follower, "FAN_IN", 3)
+        patch.setattr(follower, "SLICE", 20)
+        patch.setattr(search, "_FIRST_WINDOW", 16)
+        patch.setattr(search, "_KEYS_AT_ONCE", 8)
+        patch.setattr("affidavit.storage.sqlite.streams.FIRST", 4)
+        patch.setattr("affidavit.storage.sqlite.streams.LARGEST", 32)
+        patch.setattr("affidavit.storage.sqlite.index._FIRST_SEQS", 32)
+        yield
+
+
+@pytest.fixture(
+    scope="module", params=["absent", "behind", "current", "between merges", "lost", "long tail", "erased"]
+)
+def log(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, template: bytes
+) -> Iterator[Log]:
+    """Six hundred events, with the index in each of its states."""
+    world = World(tmp_path_factory.mktemp("log"), 5, template)
+    state = request.param
+    world.record(EVENTS // 3)
+    if state in ("behind", "erased"):
+        world.follow()
+    world.record(EVENTS // 3)
+    if state == "between merges":
+        while world.follower.step():
+            world.follower.tidy()
+        world.follower.tidy()
+    elif state == "long tail":
+        world.follow()
+    world.record(EVENTS // 3)
+    if state in ("current", "lost", "erased"):
+        world.follow()
+    if state == "lost":
+        world.stores.lose_index()
+    if state == "erased":
+        world.erase(0.4)
+    with pytest.MonkeyPatch.context() as patch:
+        if state == "long tail":
+            patch.setattr(search, "LONG_TAIL", 50)
+        yield Log(state, world, naive.read_all(world.path))
+    world.close()
+
+
+@given(
+    pairs=questions(),
+    organizations=scopes(),
+    order=st.sampled_from(ORDERS),
+    limit=st.sampled_from((1, 2, 3, 7, 50, 1000)),
+    seconds=st.sampled_from((0.0, 60.0)),
+)
+@example(pairs=[], organizations=None, order="desc", limit=1, seconds=60.0)
+@example(pairs=[], organizations=None, order="asc", limit=1, seconds=0.0)
+def test_any_filters_find_what_the_naive_reading_finds(
+    log: Log,
+    pairs: list[tuple[str, str]],
+    organizations: tuple[str, ...] | None,
+    order: Order,
+    limit: int,
+    seconds: float,
+) -> None:
+    """Page by page with tokens: every event that matches, once, in order, and no other."""
+    expected = naive.answer(log.events, organizations, pairs, order)
+    limit = max(limit, len(expected) // 60)
+    found = log.world.walk(organizations, pairs, order=order, limit=limit, seconds=seconds)
+    assert sorted(event.seq for event in found) == sorted(event.seq for event in expected)
+
+
+@settings(max_examples=FEW)
+@given(pairs=questions(), organizations=scopes(), order=st.sampled_from(ORDERS))
+def test_an_export_finds_what_the_naive_reading_finds(
+    log: Log,
+    pairs: list[tuple[str, str]],
+    organizations: tuple[str, ...] | None,
+    order: Order,
+) -> None:
+    """The whole answer in pieces."""
+    expected = naive.answer(log.events, organizations, pairs, order)
+    asked = ALL if organizations is None else organizations
+    found = [
+        event for piece in log.world.reader.export(asked, parse_params(pairs), order=order) for event in piece
+    ]
+    assert sorted(event.seq for event in found) == sorted(event.seq for event in expected)
+
+
+@settings(max_examples=FEW)
+@given(pairs=questions(), organizations=scopes(), buckets=st.integers(1, 100))
+def test_the_histogram_and_the_facets_count_what_the_naive_reading_finds(
+    log: Log,
+    pairs: list[tuple[str, str]],
+    organizations: tuple[str, ...] | None,
+    buckets: int,
+) -> None:
+    """Exactly, or they say that it is at least so many."""
+    expected = naive.answer(log.events, organizations, pairs, "desc")
+    asked = ALL if organizations is None else organizations
+    histogram = log.world.reader.histogram(asked, parse_params(pairs), buckets=buckets)
+    assert len(histogram.buckets) <= buckets
+    assert sum(bucket.count for bucket in histogram.buckets) == histogram.total
+    for bucket in histogram.buckets:
+        within = [event for event in expected if bucket.start <= event.occurred_at < bucket.end]
+        failed = sum(event.clear["outcome"] == "failure" for event in within)
+        counts = (bucket.count, bucket.failures)
+        assert counts == (len(within), failed) or (
+            histogram.at_least and bucket.count <= len(within) and bucket.failures <= failed
+        )
+    assert histogram.total == len(expected) or (histogram.at_least and histogram.total < len(expected))
+    facets = log.world.reader.facets(
+        asked, parse_params(pairs), fields=("action", "outcome", "actor"), top=100
+    )
+    for name, column in (("action", "action"), ("outcome", "outcome"), ("actor", "actor_id")):
+        counted = Counter(event.clear[column] for event in expected if event.clear[column] is not None)
+        assert dict(facets.fields[name]) == counted or (
+            facets.at_least and all(counted[value] >= count for value, count in facets.fields[name])
+        )
+
+
+STEPS = st.sampled_from(("record", "record", "step", "follow", "tidy", "lose", "reopen", "nothing"))
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    number=st.integers(0, 40),
+    followed=st.booleans(),
+    pairs=questions(),
+    organizations=scopes(),
+    order=st.sampled_from(ORDERS),
+    limit=st.integers(1, 9),
+    seconds=st.sampled_from((0.0, 60.0)),
+    steps=st.lists(STEPS, max_size=12),
+)
+def test_a_walk_holds_while_others_record_and_the_index_changes(
+    template: bytes,
+    seed: int,
+    number: int,
+    followed: bool,
+    pairs: list[tuple[str, str]],
+    organizations: tuple[str, ...] | None,
+    order: Order,
+    limit: int,
+    seconds: float,
+    steps: list[str],
+) -> None:
+    """Events committed before the first page come exactly once, later ones at most once, others never."""
+    with TemporaryDirectory() as folder:
+        world = World(Path(folder), seed, template)
+        try:
+            world.record(number)
+            if followed:
+                world.follow()
+            first = naive.answer(naive.read_all(world.path), organizations, pairs, order)
+            left = iter(steps)
+            found = world.walk(
+                organizations,
+                pairs,
+                order=order,
+                limit=limit,
+                seconds=seconds,
+                between=lambda page: take(world, next(left, "nothing")),
+            )
+            last = naive.answer(naive.read_all(world.path), organizations, pairs, order)
+        finally:
+            world.close()
+    seqs = {event.seq for event in found}
+    assert {event.seq for event in first} <= seqs <= {event.seq for event in last}
+    if order == "asc":
+        assert seqs == {event.seq for event in last}, "everything since means every later event too"
+
+
+def take(world: World, step: str) -> None:
+    """What happens between two pages."""
+    match step:
+        case "record":
+            world.record(world.random.randrange(1, 6))
+        case "step":
+            world.follower.step()
+        case "follow":
+            world.follow()
+        case "tidy":
+            world.follower.tidy()
+        case "lose":
+            world.stores.lose_index()
+        case "reopen":
+            world.follower.close()
+            world.follower = world.stores.follower()
