@@ -77,7 +77,11 @@ class Question(msgspec.Struct, frozen=True):
 
     def without(self, *names: str) -> list[Pair]:
         """The address at the first page, without the filters of these names."""
-        rest = msgspec.structs.replace(self, search="" if "search" in names else self.search)
+        rest = msgspec.structs.replace(
+            self,
+            search="" if "search" in names else self.search,
+            organization=None if "organization" in names else self.organization,
+        )
         return rest.pairs([pair for pair in self.given if pair[0] not in names])
 
 

@@ -155,7 +155,7 @@ def _frame(
         "boundary": "All organizations" if across else organization or "No organization",
         "show_organization": across,
         "event_organization": lambda row: row.organization if several else None,
-        "cleared": [("organization", question.organization)] if question.organization else [],
+        "cleared": [("organization", organization)] if several and organization in offered else [],
         "exports": [],
         "refresh": links.list(question.pairs(place=question.place)),
     }

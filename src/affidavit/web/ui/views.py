@@ -8,22 +8,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from affidavit import errors
 from affidavit.web.errors import problem_of
-from affidavit.web.instance import Instance
+from affidavit.web.instance import Instance, WebSettings
 from affidavit.web.ui.event_page import show_event
 from affidavit.web.ui.login import current, remember, show_login, sign_in, sign_out
 from affidavit.web.ui.site import HEADERS, Site, now
 from affidavit.web.ui.table import show_table
 
-__all__ = ["PageSettings", "ui_routes"]
+__all__ = ["ui_routes"]
 
 log = logging.getLogger("affidavit.web")
 
@@ -31,18 +31,9 @@ _Page = Callable[[Site, Request], Awaitable[Response]]
 _YEAR = 31_536_000
 
 
-class PageSettings(Protocol):
-    """The settings that the pages look at."""
-
-    @property
-    def insecure_cookie(self) -> bool:
-        """Whether sign-in over plain HTTP is allowed on a host other than loopback."""
-        ...
-
-
 def ui_routes(
     instance: Instance,
-    settings: PageSettings,
+    settings: WebSettings,
     *,
     page: str = "/audit",
     clock: Callable[[], int] = now,
@@ -69,7 +60,7 @@ def ui_routes(
         route(f"{page}/assets/{{name}}", _asset),
     ]
     if page:
-        routes.append(route(f"{page}/{{rest:path}}", _nothing))
+        routes += [route("/", _home), route(f"{page}/{{rest:path}}", _nothing)]
     return routes
 
 
@@ -81,6 +72,10 @@ def _guarded(site: Site, view: _Page) -> Callable[[Request], Awaitable[Response]
             return _failed(site, request, error)
 
     return endpoint
+
+
+async def _home(site: Site, request: Request) -> Response:
+    return RedirectResponse(site.links(request).list(), 303, headers=dict(HEADERS))
 
 
 async def _nothing(_site: Site, _request: Request) -> Response:
