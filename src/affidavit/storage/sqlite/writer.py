@@ -104,7 +104,8 @@ def insert_rows(connection: sqlite3.Connection, rows: Sequence[Row], now: int) -
     """Insert a batch within the caller's transaction; it is checked whole before its first row is written.
 
     Raises:
-        IdConflict: other content stands under an id of the batch.
+        IdConflict: other content stands under an id of the batch; nothing was written.
+        StorageError: the caller must roll back.
     """
     results = []
     fresh: list[tuple[object, ...]] = []
@@ -136,7 +137,8 @@ def insert_rows(connection: sqlite3.Connection, rows: Sequence[Row], now: int) -
     connection.executemany(INSERT, fresh)
     if connection.total_changes - before != len(fresh):
         # The trigger ignored a row: a random id of 62 bits met an existing one within the same microsecond.
-        raise errors.IdConflict("A new event's random id exists already; send the batch again.")
+        # Its neighbours are written, so this is no conflict that a group could go on after.
+        raise errors.StorageError("A new event's random id exists already; send the batch again.")
     return results
 
 
