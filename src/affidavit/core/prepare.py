@@ -129,8 +129,7 @@ def prepare(draft: Draft, frame: Frame, *, pointer: str, moment: int | None, ran
     if check.errors or event_id is None or organization is None or draft.actor is None:
         raise InvalidEvent(tuple(check.errors))
 
-    texts = _encode(check, (_people(draft, frame), resources, context, changes, details))
-    size = sum(map(len, texts))
+    texts, size = _encode(check, (_people(draft, frame), resources, context, changes, details))
     if size + _CLEAR_BYTES > model.MAX_EVENT_BYTES:
         message = f"is {size:,} bytes of JSON; at most {model.MAX_EVENT_BYTES:,} are allowed"
         raise InvalidEvent((FieldError(pointer, "too_large", message),))
@@ -355,8 +354,10 @@ def _facts(check: Check, draft: Draft, frame: Frame) -> str | None:
     return encode_group(draft.facts).decode() if not check.errors else None
 
 
-def _encode(check: Check, groups: tuple[dict[str, Any], ...]) -> list[str]:
+def _encode(check: Check, groups: tuple[dict[str, Any], ...]) -> tuple[list[str], int]:
+    """The texts of the groups, and how many bytes they are together."""
     texts = []
+    size = 0
     for fields in groups:
         if not fields:
             texts.append("{}")
@@ -369,7 +370,8 @@ def _encode(check: Check, groups: tuple[dict[str, Any], ...]) -> list[str]:
         if b"\\u0000" in text and (pointer := find_character(msgspec.to_builtins(fields), "\0")) is not None:
             raise _character(check, pointer, "nul", "holds U+0000, which is not allowed in text")
         texts.append(text.decode())
-    return texts
+        size += len(text)
+    return texts, size
 
 
 def _character(check: Check, pointer: str | None, rule: str, message: str) -> InvalidEvent:

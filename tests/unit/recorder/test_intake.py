@@ -271,6 +271,16 @@ def test_an_event_over_256_kib_is_refused(intake: Intake) -> None:
     assert len(one(intake, {**PLAIN, "metadata": {"k": "x" * 250 * 1024}})["details"]) > 250 * 1024
 
 
+def test_the_size_of_an_event_is_in_bytes_not_in_characters(intake: Intake) -> None:
+    """Letters that take two to four bytes count as these, for an event and for a batch."""
+    assert refusal(intake, {**PLAIN, "metadata": {"k": "漢" * 100 * 1024}}) == [("", "too_large")]
+    assert refusal(intake, {**PLAIN, "metadata": {"k": "\U0001f600" * 70 * 1024}}) == [("", "too_large")]
+    assert len(one(intake, {**PLAIN, "metadata": {"k": "漢" * 80 * 1024}})["details"]) > 80 * 1024
+    large = {**PLAIN, "metadata": {"k": "漢" * 80 * 1024}}
+    row = intake.prepare_json(json.dumps(large).encode(), organization="acme", by=None)[0]
+    assert row.size > 240 * 1024
+
+
 def test_all_broken_rules_of_up_to_twenty_events_are_named(intake: Intake) -> None:
     """One answer names what is wrong in every event of a batch, at most twenty events."""
     bad = {"action": "X", "actor": ANA, "reason": "x" * 1001}
