@@ -1,9 +1,8 @@
-"""What tests of every folder use: the browser, real audit logs, the profile of Hypothesis."""
+"""What tests of every folder use: the browser and the profile of Hypothesis."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -41,14 +40,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if soak:
         config.hook.pytest_deselected(items=soak)
         items[:] = [item for item in items if item not in soak]
-
-
-@pytest.fixture(scope="session")
-def shared_data() -> Callable[..., Path]:
-    """The finder of real audit logs: ``shared_data("cloudtrail", "invictus")``."""
-    from tests.shared_data import shared_data
-
-    return shared_data
 
 
 @pytest.fixture(scope="module")

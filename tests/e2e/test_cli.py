@@ -14,13 +14,13 @@ import subprocess
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.e2e.program import COMMAND, Program, children
+from tests.shared_data import shared_data
 
 REFUSED, USAGE, STORAGE, INTERRUPTED = 3, 2, 4, 130
 
@@ -346,7 +346,7 @@ def test_an_import_reads_gzip_from_standard_input(program: Program) -> None:
     assert json.loads(kept.read_text(encoding="utf-8"))["file"] == "stdin"
 
 
-def test_a_real_cloudtrail_log_goes_in_once(program: Program, shared_data: Callable[..., Path]) -> None:
+def test_a_real_cloudtrail_log_goes_in_once(program: Program) -> None:
     """2,900 records are 2,900 events, 300 of them failures; a second import adds nothing."""
     files = sorted(shared_data("cloudtrail", "invictus").glob("*.json"))
     command = ["import", "cloudtrail", *files, "--organization", "inv", "--json"]
