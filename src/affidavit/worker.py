@@ -139,6 +139,8 @@ class Supervisor:
     """Seconds before a worker that died is started again: doubled while it dies at once."""
     STEADY = 30.0
     """Seconds that a worker must live for the pause to be short again."""
+    GRACE = 5.0
+    """Seconds that a worker gets to end when it is told to; then it is killed."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -161,10 +163,13 @@ class Supervisor:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._ended.set()
-        child = self._child
-        if child is not None:
-            child.terminate()
-        self._thread.join()
+        if self._child is not None:
+            self._child.terminate()
+        self._thread.join(self.GRACE)
+        if self._thread.is_alive() and self._child is not None:
+            # It hangs, or was started in the moment in which the other one was told to end.
+            self._child.kill()
+            self._thread.join()
 
     def _start(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
@@ -197,22 +202,17 @@ class Supervisor:
             self._child = self._start()
 
     def _watch(self, child: subprocess.Popen[bytes]) -> None:
-        """Wait for the child's end; one that does not end when it is told to is killed."""
+        """Wait for the child's end."""
         try:
             descriptor = os.pidfd_open(child.pid)
         except (AttributeError, OSError):
-            while child.poll() is None and not self._ended.wait(TICK):
-                pass
+            pass
         else:
             try:
                 select.select([descriptor], [], [])
             finally:
                 os.close(descriptor)
-        try:
-            child.wait(timeout=5.0)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
+        child.wait()
 
 
 def _pack(settings: Settings) -> str:

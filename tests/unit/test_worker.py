@@ -101,6 +101,19 @@ def test_a_killed_worker_is_started_again(settings: Settings) -> None:
         os.kill(second, 0)
 
 
+def test_a_worker_that_does_not_end_when_it_is_told_to_is_killed(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that ends does not wait for a worker that hangs."""
+    monkeypatch.setattr(Supervisor, "GRACE", 0.2)
+    with Supervisor(settings) as supervisor:
+        pid = supervisor.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
 def test_a_worker_whose_server_is_gone_already_ends(settings: Settings) -> None:
     """A server that is killed while its worker is still starting leaves no worker behind."""
     gone = subprocess.Popen([sys.executable, "-c", ""])
