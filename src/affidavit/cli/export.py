@@ -21,11 +21,12 @@ from cyclopts import Parameter
 
 from affidavit.cli.exits import UsageError
 from affidavit.cli.filters import Filters, Search, filter_of
-from affidavit.cli.instance import opened, readable_organizations
+from affidavit.cli.instance import credential, opened, readable_organizations
 from affidavit.cli.options import NOTHING_GIVEN, Common
 from affidavit.cli.output import Json, note, print_json, wants_json
 from affidavit.cli.progress import Counter, counter
-from affidavit.core.credentials import ALL
+from affidavit.core.credentials import ALL, Organizations
+from affidavit.core.filter import Filter
 from affidavit.core.query import to_params
 from affidavit.core.row import StoredEvent
 from affidavit.core.times import format_time
@@ -74,6 +75,7 @@ def command(
         }
         with counter("Exporting", quiet=target is None) as count:
             batches = _counted(instance.reader.export(organizations, asked, order=order), count)
+            _note_export(instance, organizations, format, asked)
             if target is None:
                 _to_stdout(_chunks(instance, format, batches))
                 return
@@ -84,6 +86,16 @@ def command(
         print_json({"output": str(target), **trailer})
     else:
         note(f"{trailer['events']:,} events in {target}")
+
+
+def _note_export(instance: Instance, organizations: Organizations, format_: str, asked: Filter) -> None:
+    """Record the export before its first byte, and after the moment that it shows."""
+    metadata = {"format": format_, "filters": [list(pair) for pair in to_params(asked)]}
+    instance.insert(
+        instance.access_events.rows(
+            "audit.export.requested", credential(), organizations, metadata=metadata, source="cli"
+        )
+    )
 
 
 def _counted(batches: Iterator[list[StoredEvent]], count: Counter) -> Iterator[list[StoredEvent]]:

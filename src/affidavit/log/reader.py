@@ -265,7 +265,11 @@ class Reader:
 
         Events recorded after the call are left out.
         """
-        last_seq = self._events.last_seq()
+        return self._export(organizations, filter_, order, self._events.last_seq())
+
+    def _export(
+        self, organizations: Organizations, filter_: Filter, order: Order, last_seq: int
+    ) -> Iterator[list[StoredEvent]]:
         position: Position | None = Position(order)
         while position is not None:
             found = self._index.page(
