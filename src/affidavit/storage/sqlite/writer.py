@@ -24,7 +24,10 @@ from affidavit.storage.sqlite.connect import connect, translate
 
 __all__ = ["GroupCommit", "Writer"]
 
-INSERT = f"INSERT INTO affidavit_events ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
+INSERT = (
+    f"INSERT OR FAIL INTO affidavit_events ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
+)
+"""One row: FAIL undoes as much of it as ABORT would, without the statement journal that ABORT needs."""
 _SELECT = f"SELECT {', '.join(COLUMNS)} FROM affidavit_events WHERE organization = ? AND id = ?"
 
 SINGLE_CHECKPOINT = 4_096
