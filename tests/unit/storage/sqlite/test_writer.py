@@ -83,11 +83,16 @@ def test_random_ids_that_meet_store_nothing_of_their_batch(
     assert actions(path) == ["a.first", "a.next"]
 
 
+def interrupted(connection: sqlite3.Connection) -> None:
+    """Write something, then fail in the middle of a transaction."""
+    connection.execute("INSERT INTO affidavit_meta VALUES ('a', 'b')")
+    raise ZeroDivisionError
+
+
 def test_a_transaction_that_fails_is_rolled_back(writer: Writer, author: Author, path: Path) -> None:
     """Whatever the error; the writer goes on."""
     with pytest.raises(ZeroDivisionError), writer.transaction() as connection:
-        connection.execute("INSERT INTO affidavit_meta VALUES ('a', 'b')")
-        raise ZeroDivisionError
+        interrupted(connection)
     broken = msgspec.structs.replace(author.row(), values=author.row().values[:-1])
     with pytest.raises(StorageError):
         writer.insert([author.row("a.half"), broken])
