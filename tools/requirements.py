@@ -21,7 +21,7 @@ FOLDERS = ("cli", "e2e", "faults", "http", "security")
 LAST = 201
 """The requirements are numbered from R1 to this."""
 
-INTRODUCTION = f"""# Requirements and the tests that show them
+INTRODUCTION = f"""# Requirements
 
 Made by `make requirements` from the marks on the tests; `make test` fails where this page is not what they
 say. The product started from {LAST} numbered requirements, R1 to R{LAST}. A number stands here once a test
