@@ -124,8 +124,14 @@ class DetailView(msgspec.Struct, frozen=True):
     redacted: tuple[str, ...]
 
 
-def present_detail(event: StoredEvent, title: Callable[[str], str]) -> DetailView:
-    """Everything that there is to know of ``event``; ``title`` is the catalogs' title of an action."""
+def present_detail(event: StoredEvent, title: Callable[[str], str], *, has_parts: bool = False) -> DetailView:
+    """Everything that there is to know of ``event``.
+
+    Args:
+        event: as it is stored.
+        title: the catalogs' title of an action.
+        has_parts: whether other events name this one as their parent.
+    """
     groups = event.groups()
     row = present_row(event, title)
     return DetailView(
@@ -138,7 +144,7 @@ def present_detail(event: StoredEvent, title: Callable[[str], str]) -> DetailVie
         facts=tuple(_entries(_decoded(event.facts))),
         resources=tuple(things(groups)),
         sections=tuple(_sections(event, groups, row)),
-        similar=tuple(_similar(event, groups, row)),
+        similar=tuple(_similar(event, groups, row, has_parts=has_parts)),
         redacted=event.redacted,
     )
 
@@ -305,7 +311,9 @@ def _decoded(facts: str | None) -> Any:
     return json.loads(facts) if facts else None
 
 
-def _similar(event: StoredEvent, groups: Mapping[str, Any], row: RowView) -> Iterator[Similar]:
+def _similar(
+    event: StoredEvent, groups: Mapping[str, Any], row: RowView, *, has_parts: bool
+) -> Iterator[Similar]:
     if row.actor is not None and row.actor.key:
         yield Similar("By this actor", row.actor.name, (("actor", row.actor.key),))
     if row.resource is not None:
@@ -322,7 +330,8 @@ def _similar(event: StoredEvent, groups: Mapping[str, Any], row: RowView) -> Ite
     if event.parent_id is not None:
         parent = format_id(event.parent_id)
         yield Similar("The whole operation", parent, (("parent_id", parent),))
-    yield Similar("Its parts", "events that name this one as parent", (("parent_id", row.id),))
+    if has_parts:
+        yield Similar("Its parts", "events that name this one as parent", (("parent_id", row.id),))
     if request := text(mapping(groups.get("request")).get("id")):
         yield Similar("In this request", request, (("request_id", request),))
     if trace := text(groups.get("trace_id")):

@@ -12,7 +12,7 @@ from affidavit.errors import InvalidQuery, NotFound, NotSignedIn
 from affidavit.web.authentication import credential_of, peer_address
 from affidavit.web.ui.detail import Similar, present_detail
 from affidavit.web.ui.links import Pair
-from affidavit.web.ui.reach import find_event, may_list
+from affidavit.web.ui.reach import find_event, has_parts, may_list
 from affidavit.web.ui.site import Site
 from affidavit.web.ui.table import parameters
 
@@ -37,6 +37,7 @@ async def show_event(site: Site, request: Request) -> Response:
     except InvalidQuery:
         raise NotFound() from None
     scope, event = await anyio.to_thread.run_sync(find_event, site.instance, credential, event_id, named)
+    parts = await anyio.to_thread.run_sync(has_parts, site.instance, event)
     request.app.state.reads.note(scope, request.url.path, peer_address(request.scope))
     several = credential.organizations is ALL or len(credential.organizations) > 1
     home = event.organization if several else None
@@ -46,7 +47,7 @@ async def show_event(site: Site, request: Request) -> Response:
         return [*within, *link.pairs]
 
     values = {
-        "view": present_detail(event, site.instance.catalogs.title),
+        "view": present_detail(event, site.instance.catalogs.title, has_parts=parts),
         "back": site.links(request).list(within),
         "event_organization": lambda _row: home,
         "similar_pairs": similar_pairs,

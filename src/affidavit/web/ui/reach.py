@@ -11,12 +11,14 @@ from collections.abc import Iterator
 from affidavit.access.abilities import LIST
 from affidavit.access.scope import ALL, Credential, Scope, scope_of
 from affidavit.core.credentials import INSTANCE
+from affidavit.core.ids import format_id
+from affidavit.core.query import parse_params
 from affidavit.core.row import StoredEvent
 from affidavit.errors import NotFound
 from affidavit.web.instance import Instance
 from affidavit.web.ui.question import EVERY, Question
 
-__all__ = ["choices", "find_event", "may_list", "scope_of_question"]
+__all__ = ["choices", "find_event", "has_parts", "may_list", "scope_of_question"]
 
 
 def may_list(credential: Credential) -> Credential:
@@ -64,6 +66,12 @@ def find_event(
         except NotFound:
             continue
     raise NotFound()
+
+
+def has_parts(instance: Instance, event: StoredEvent) -> bool:
+    """Whether an event that was found is the parent of others, of its organization. May ask the store."""
+    asked = parse_params([("parent_id", format_id(event.id))])
+    return bool(instance.reader.page((event.organization,), asked, limit=1).events)
 
 
 def _scopes(instance: Instance, credential: Credential, organization: str | None) -> Iterator[Scope]:
