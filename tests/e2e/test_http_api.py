@@ -316,7 +316,7 @@ def test_a_token_belongs_to_its_question(server: Server) -> None:
     one, two = server.client("token-one"), server.client("token-two")
     for client in (one, two):
         record(client, *(event(number) for number in range(4)))
-    question = {"limit": 2, "action": "user.update"}
+    question: dict[str, str | int] = {"limit": 2, "action": "user.update"}
     token = one.get("/api/v1/events", params=question).json()["continuation_token"]
     again = one.get("/api/v1/events", params={**question, "continuation_token": token})
     assert len(again.json()["events"]) == 2
@@ -402,6 +402,7 @@ def test_reading_is_an_event_once_an_hour(server: Server) -> None:
     for _ in range(3):
         client.get("/api/v1/events")
     other = server.client("reads")
+    recorded: list[dict[str, Any]] = []
     for _ in range(20):
         recorded = other.get("/api/v1/events?action=audit.log.read").json()["events"]
         if len(recorded) == 2:

@@ -173,7 +173,7 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
     if operation.scoped:
         parameters.append({"$ref": "#/components/parameters/organization"})
     for field in msgspec.structs.fields(operation.query):
-        schema = _schema(field.type)
+        schema = _without_null(_schema(field.type))
         if not field.required and field.default is not None:
             schema = {**schema, "default": field.default}
         description = schema.pop("description", None)
@@ -181,7 +181,7 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
             "name": field.encode_name,
             "in": "query",
             "required": field.required,
-            "schema": _without_null(schema),
+            "schema": schema,
         }
         if description:
             parameter["description"] = description
@@ -213,9 +213,9 @@ def _filter_parameters() -> dict[str, Any]:
             parameters[prefix + name] = {
                 "name": prefix + name,
                 "in": "query",
-                "description": f"{words}{FILTERS[name]} Repeatable.",
+                "description": f"{words}{FILTERS[name]} Repeatable, at most {MAX_VALUES} different values.",
                 "explode": True,
-                "schema": {"type": "array", "items": value, "maxItems": MAX_VALUES},
+                "schema": {"type": "array", "items": value},
             }
     for name, words in (("start_date", "from"), ("end_date", "to")):
         parameters[name] = {

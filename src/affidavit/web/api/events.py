@@ -285,7 +285,7 @@ OPERATIONS = [
         tag="events",
         summary="Export events as a file",
         description="Every event that the filters match, as of the start. A body that is cut off is an "
-        'NDJSON ends with a line `{"trailer": {...}}`. Recorded as an event before the first byte.',
+        'error; NDJSON ends with a line `{"trailer": {...}}`. Recorded as an event before the first byte.',
         ability=EXPORT,
         scoped=True,
         query=ExportQuery,
