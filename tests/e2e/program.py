@@ -115,6 +115,6 @@ class Program:
 
 
 def children(process: int) -> Sequence[int]:
-    """The child processes of a process (Linux)."""
-    task = Path(f"/proc/{process}/task/{process}/children")
-    return [int(number) for number in task.read_text(encoding="ascii").split()]
+    """The child processes of a process (Linux), whichever of its threads started them."""
+    lists = Path(f"/proc/{process}/task").glob("*/children")
+    return [int(number) for file in lists for number in file.read_text(encoding="ascii").split()]
