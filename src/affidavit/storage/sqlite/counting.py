@@ -20,6 +20,8 @@ Totals = dict[int | str, list[int]]
 
 _EDGE = 20_000
 """Events of a part of an hour that are counted one by one."""
+_HOURLY = 150_000
+"""Hourly counts of one organization that one answer reads: those of the newest hours."""
 
 
 def add_counts(session: Session, organization: str, filter_: Filter, by: CountBy, totals: Totals) -> bool:
@@ -31,7 +33,7 @@ def add_counts(session: Session, organization: str, filter_: Filter, by: CountBy
     last = (filter_.end + 1) // HOUR - 1 if filter_.end is not None else MAX_MICROSECONDS // HOUR - 1
     at_least = False
     if first <= last:
-        _add_hourly(session, organization, narrowed, by, first, last, totals)
+        at_least |= _add_hourly(session, organization, narrowed, by, first, last, totals)
         at_least |= _add_tail(session, organization, narrowed, by, first, last, totals)
     for low, high in _edges(filter_, first, last):
         at_least |= _add_rows(session, organization, narrowed, by, low, high, totals)
@@ -70,9 +72,17 @@ def _add_hourly(
     first: int,
     last: int,
     totals: Totals,
-) -> None:
+) -> bool:
+    """The whole hours; where they are too many, the newest of them."""
     if session.state is None or session.index is None:
-        return
+        return False
+    (found, oldest) = session.index.execute(
+        "SELECT count(*), min(hour) FROM (SELECT hour FROM affidavit_hourly"
+        " WHERE organization = ? AND hour BETWEEN ? AND ? ORDER BY hour DESC LIMIT ?)",
+        (organization, first, last, _HOURLY),
+    ).fetchone()
+    if found == _HOURLY:
+        first = oldest + 1
     where, parameters = _where(narrowed)
     rows = session.index.execute(
         f"SELECT {by}, sum(n), sum(n * (outcome = 'failure')) FROM affidavit_hourly"
@@ -81,6 +91,7 @@ def _add_hourly(
     )
     for key, count, failures in rows:
         _add(totals, key, count, failures)
+    return bool(found == _HOURLY)
 
 
 def _add_tail(
