@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 
@@ -48,6 +49,7 @@ def serve(instance: Instance, settings: Settings, ready: Callable[[int], None]) 
         )
     )
     worker = Supervisor(settings) if settings.worker else contextlib.nullcontext()
+    threading.Thread(target=instance.warm, name="affidavit-warm", daemon=True).start()
     with server.ended_by_signals(), _listen(settings) as listening, worker:
         ready(listening.getsockname()[1])
         server.run(sockets=[listening])

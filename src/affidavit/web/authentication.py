@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
-import anyio.to_thread
 from starlette.requests import Request, cookie_parser
 from starlette.types import Scope
 
@@ -30,6 +31,7 @@ class Guard:
     def __init__(self, authentication: Authentication, *, insecure_cookie: bool) -> None:
         self._authentication = authentication
         self._insecure = insecure_cookie
+        self._asking: dict[str, asyncio.Future[Credential]] = {}
 
     async def credential(self, scope: Scope) -> Credential | None:
         """The credential that a request presents, or ``None`` where it presents none.
@@ -68,7 +70,20 @@ class Guard:
 
     async def _confirmed(self, text: str, ask: Callable[[str], Credential]) -> Credential:
         known = self._authentication.recall(text)
-        return known if known is not None else await anyio.to_thread.run_sync(ask, text)
+        if known is not None:
+            return known
+        # Requests that come while the store is being asked about their credential wait for that one answer.
+        asking = self._asking.get(text)
+        if asking is None:
+            asking = asyncio.ensure_future(asyncio.to_thread(ask, text))
+            self._asking[text] = asking
+            asking.add_done_callback(partial(self._answered, text))
+        return await asyncio.shield(asking)
+
+    def _answered(self, text: str, asking: asyncio.Future[Credential]) -> None:
+        del self._asking[text]
+        if not asking.cancelled():
+            asking.exception()  # looked at, also where every request that waited has gone
 
 
 async def credential_of(request: Request) -> Credential | None:
