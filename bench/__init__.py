@@ -1,0 +1,1 @@
+"""Measures Affidavit against the raw engine, side by side in one run. ``make bench`` starts it."""
