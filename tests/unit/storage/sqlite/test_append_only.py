@@ -60,7 +60,7 @@ def test_an_upsert_changes_nothing(connection: sqlite3.Connection) -> None:
 @pytest.mark.parametrize("way", ["INSERT", "INSERT OR REPLACE", "INSERT OR IGNORE", "INSERT OR FAIL"])
 @pytest.mark.parametrize("seq", [-5, -1, 0, 1, 2, 3, 1_004, 2**40])
 def test_a_seq_of_ones_own_is_refused(connection: sqlite3.Connection, way: str, seq: int) -> None:
-    """Below what was given out, taken, or so far above it that the sequence would soon end; whole or not at all."""
+    """Below what was given out, taken, or so far above it that the sequence would soon end."""
     before = _events(connection)
     with pytest.raises(sqlite3.IntegrityError, match="append-only"):
         connection.execute(f"{way} {_WITH_SEQ}", (seq, *_row(9)))
@@ -94,7 +94,7 @@ def test_what_stands_stays(connection: sqlite3.Connection, statement: str) -> No
 
 
 def test_an_insert_needs_no_statement_journal(connection: sqlite3.Connection) -> None:
-    """Neither ABORT nor a function nor a table made for each row stands in the program of an INSERT, triggers included."""
+    """Neither ABORT nor a function nor a table made for each row stands in the program of an INSERT."""
     program = connection.execute(f"EXPLAIN {INSERT}", _row(9)).fetchall()
     codes = {row[1] for row in program}
     assert "Program" in codes
