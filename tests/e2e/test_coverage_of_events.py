@@ -73,8 +73,31 @@ def check_actions(client: httpx2.Client, actions: set[str]) -> None:
 
 
 @pytest.mark.requirement(
-    *("R6", "R8", "R9", "R10", "R11", "R12", "R13", "R14", "R15", "R16", "R17", "R18", "R19"),
-    *("R20", "R22", "R23", "R24", "R25", "R27", "R28", "R29", "R30", "R31", "R42", "R67"),
+    "R6",
+    "R8",
+    "R9",
+    "R10",
+    "R11",
+    "R12",
+    "R13",
+    "R14",
+    "R15",
+    "R16",
+    "R17",
+    "R18",
+    "R19",
+    "R20",
+    "R22",
+    "R23",
+    "R24",
+    "R25",
+    "R27",
+    "R28",
+    "R29",
+    "R30",
+    "R31",
+    "R42",
+    "R67",
 )
 def test_every_event_of_a_data_platform(client: httpx2.Client) -> None:
     """Pipelines, connections, teams, tokens, agents, billing: each event is recorded under its name."""
