@@ -1,314 +1,203 @@
-"""SIGKILL of the real server and of its worker under load: what was answered with 201 is there, once."""
+"""SIGKILL of the server and of its worker under load: what was answered is there, once."""
 
 from __future__ import annotations
 
-import http.client
-import json
 import os
 import signal
-import sqlite3
 import subprocess
-import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
+from random import Random
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
 
 import pytest
 
-from affidavit.core.ids import microseconds_of
-from affidavit.core.times import HOUR, format_time
-from affidavit.storage.sqlite.terms import email_hash, terms_of
+from affidavit.storage.sqlite.follower import IndexFollower
 from tests.e2e.program import Program, children
+from tests.faults.load import Client, Load, eventually
+from tests.faults.recount import check_index
+from tests.properties.naive import read_all
 
-IN_TESTS, IN_SOAK = 5, 50
-WRITERS = 3
-PATIENCE = 60.0
-
-
-def eventually(condition: Callable[[], bool], what: str) -> None:
-    """Wait for a condition of another process."""
-    until = time.monotonic() + PATIENCE
-    tick = threading.Event()
-    while not condition():
-        assert time.monotonic() < until, what
-        tick.wait(0.05)
+SOAK_KILLS = int(os.environ.get("AFFIDAVIT_SOAK_KILLS", "50"))
+"""How many times ``make soak`` kills the server; ``make test`` kills it five times."""
 
 
-class Load:
-    """Writers that send events under keys of their own, and remember what was acknowledged.
+NOT_OURS = "&not_action_group=access&not_action_group=audit&not_action_group=log"
+"""Reading a log is an event of its own."""
 
-    After an answer that never came the same request is sent again, as a client with a spool would do: that
-    must give no event twice.
-    """
 
-    def __init__(self, token: str) -> None:
-        self.address = ""
-        self.sent: set[str] = set()
-        self.acknowledged: dict[str, str] = {}
-        self.refused: list[tuple[int, bytes]] = []
-        self._token = token
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(WRITERS)]
+class Service:
+    """A server that is started again after each death, on a port of its own each time."""
 
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """Send in the background for the length of the block."""
-        for thread in self._threads:
-            thread.start()
-        try:
-            yield
-        finally:
-            self._stop.set()
-            for thread in self._threads:
-                thread.join()
+    def __init__(self, folder: Path) -> None:
+        self.program = Program(folder)
+        self.database = folder / "affidavit-data" / "affidavit.db"
+        self.index = folder / "affidavit-data" / "affidavit-index.db"
+        self.client: Client | None = None
+        self.process: subprocess.Popen[str] | None = None
 
-    def wait_for(self, count: int) -> None:
-        """Wait until so many events are acknowledged."""
-        eventually(lambda: len(self.acknowledged) > count, "no load")
+    def start(self) -> None:
+        """Start it and wait until it listens."""
+        process = self.program.start("serve", "--listen=127.0.0.1:0", stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        assert "serves http" in said, said
+        token = (self.database.parent / "operator.token").read_text().strip()
+        self.client = Client(said.split()[-1].removesuffix("/audit"), token)
+        self.process = process
 
-    def _run(self, writer: int) -> None:
-        number = 0
-        while not self._stop.is_set():
-            size = 1 if number % 3 else 20
-            keys = [f"{writer}-{number}-{item}" for item in range(size)]
-            number += 1
-            self.sent.update(keys)
-            events = [self._event(key) for key in keys]
-            while not self._send(keys, {"events": events}) and not self._stop.is_set():
-                self._stop.wait(0.05)
+    @property
+    def worker(self) -> int | None:
+        """The process id of its worker."""
+        assert self.process is not None
+        found = children(self.process.pid)
+        return found[0] if found else None
 
-    @staticmethod
-    def _event(key: str) -> dict[str, Any]:
-        return {
-            "action": "load.test" if len(key) % 2 else "load.other",
-            "idempotency_key": key,
-            "occurred_at": format_time(time.time_ns() // 1000),
-            "actor": {"type": "user", "id": f"u-{len(key)}", "email": f"u{len(key)}@example.org"},
-            "resources": [{"type": "thing", "id": key}],
-            "ip": "192.0.2.7",
-            "outcome": "failure" if key.endswith("7") else "success",
+    def kill_worker(self) -> None:
+        """Kill it, and wait until the server has started another."""
+        first = self.worker
+        if first is not None:
+            os.kill(first, signal.SIGKILL)
+        eventually(lambda: self.worker not in (None, first), "no other worker was started")
+
+    def end(self) -> None:
+        """Kill it, if it still runs."""
+        if self.process is not None:
+            self.kill()
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        """End the server by a signal; its worker ends by itself."""
+        assert self.process is not None
+        assert self.process.stdout is not None
+        worker = self.worker
+        self.client = None
+        self.process.send_signal(number)
+        self.process.wait()
+        self.process.stdout.close()
+        self.process = None
+        if worker is not None:
+            eventually(lambda: not alive(worker), "the worker outlived its server")
+
+
+Meant = Callable[[dict[str, Any], dict[str, Any]], bool]
+QUESTIONS: dict[str, Meant] = {
+    "actor=u-3": lambda said, _: bool(said["actor"]["id"] == "u-3"),
+    "actor=u1@X.IO": lambda said, _: bool(said["actor"]["email"].casefold() == "u1@x.io"),
+    "resource=STRASSE&outcome=failure": lambda _, clear: bool(clear["outcome"] == "failure"),
+    "ip=10.0.0.0/31": lambda said, _: said["ip"] in ("10.0.0.0", "10.0.0.1"),
+    "not_resource=r-1": lambda said, _: bool(said["resources"][0]["id"] != "r-1"),
+}
+
+
+def alive(process: int) -> bool:
+    """Whether a process runs; one that has ended and that nobody asked for its status yet does not."""
+    try:
+        state = Path(f"/proc/{process}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state not in "ZX"
+
+
+def check_events(database: Path, load: Load) -> None:
+    """Every answered event is there under the id of the answer; no event is there twice."""
+    events = read_all(database)
+    markers = Counter(event.said["request"]["id"] for event in events if "request" in event.said)
+    assert markers.most_common(1)[0][1] == 1, "an event is there twice"
+    ids = {event.said["request"]["id"]: event.id.hex() for event in events if "request" in event.said}
+    lost = {marker for marker, id_ in load.answered.items() if ids.get(marker) != id_.replace("-", "")}
+    assert lost == set(), "an answered event is not there"
+    seqs = [event.seq for event in events]
+    assert seqs == sorted(set(seqs))
+
+
+def survive(folder: Path, kills: int) -> None:
+    """Record while server and worker are killed in turn, then count everything again."""
+    random = Random(kills)
+    service = Service(folder)
+    service.start()
+    with ExitStack() as stack:
+        stack.callback(service.end)
+        load = stack.enter_context(Load(lambda: service.client, seed=kills))
+        for _ in range(kills):
+            load.more(random.randrange(20, 300))
+            service.kill_worker()
+            load.more(random.randrange(1, 150))
+            service.kill()
+            service.start()
+        load.more(100)
+    assert load.refused == []
+    assert len(load.answered) > 100 * kills
+    check_events(service.database, load)
+    follower = IndexFollower(service.database, service.index)
+    while follower.step():
+        pass
+    while follower.tidy():
+        pass
+    assert follower.progress().behind == 0
+    follower.close()
+    check_index(service.database, service.index)
+
+
+@pytest.mark.slow
+def test_what_was_answered_survives_five_kills(tmp_path: Path) -> None:
+    """Server and worker five times each; afterwards events, terms and counts are exact."""
+    survive(tmp_path, 5)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+def test_what_was_answered_survives_fifty_kills(tmp_path: Path) -> None:
+    """The same, as often as AFFIDAVIT_SOAK_KILLS says."""
+    survive(tmp_path, SOAK_KILLS)
+
+
+@pytest.mark.slow
+def test_a_deleted_index_comes_back_while_answers_stay_right(tmp_path: Path) -> None:
+    """Deleted under a running server: answers in between are whole, and the worker makes the file anew."""
+    service = Service(tmp_path)
+    service.start()
+    with ExitStack() as stack:
+        stack.callback(service.end)
+        with Load(lambda: service.client) as load:
+            load.more(300)
+        client = service.client
+        assert client is not None
+        stored = read_all(service.database)
+        expected = {
+            query: {
+                event.id.hex()
+                for event in stored
+                if "request" in event.said and meant(event.said, event.clear)
+            }
+            for query, meant in QUESTIONS.items()
         }
 
-    def _send(self, keys: list[str], body: dict[str, Any]) -> bool:
-        connection = http.client.HTTPConnection(urlsplit(self.address).netloc, timeout=20)
-        try:
-            connection.request(
-                "POST",
-                "/api/v1/events",
-                json.dumps(body),
-                {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"},
-            )
-            answer = connection.getresponse()
-            text = answer.read()
-        except (OSError, http.client.HTTPException):
-            return False
-        finally:
-            connection.close()
-        if answer.status not in (200, 201):
-            self.refused.append((answer.status, text))
-            return False
-        for key, event in zip(keys, json.loads(text)["events"], strict=True):
-            self.acknowledged[key] = event["id"]
-        return True
+        def answers() -> dict[str, set[str]]:
+            return {
+                query: {event["id"].replace("-", "") for event in client.events(f"{query}{NOT_OURS}")}
+                for query in QUESTIONS
+            }
+
+        eventually(service.index.exists, "the index was never made")
+        for round_ in range(3):
+            assert answers() == expected, round_
+            service.index.unlink()
+            assert answers() == expected, round_
+            eventually(service.index.exists, "the index did not come back")
+            assert answers() == expected, round_
+        eventually(lambda: behind(client) == 0, "the index did not catch up")
+        assert answers() == expected
+        service.kill(signal.SIGTERM)
+    check_index(service.database, service.index)
 
 
-def is_gone(server: int, worker: int) -> bool:
-    """Whether the server has no such child any more."""
-    return worker not in children(server)
-
-
-@pytest.fixture
-def program(tmp_path: Path) -> Program:
-    """The program in an empty folder."""
-    return Program(tmp_path)
-
-
-def token(program: Program) -> str:
-    """A token that records for acme."""
-    made = program.json("token", "create", "--organization", "acme", "--ability", "events:write", "--json")
-    return str(made[0]["token"])
-
-
-@contextmanager
-def served(program: Program) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A server that the test may kill; whatever is left of it at the end is killed too."""
-    process = program.start("serve", "--listen", "127.0.0.1:0", stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    try:
-        line = process.stdout.readline()
-        assert "serves http" in line, line
-        yield process, line.split()[-1].removesuffix("/audit")
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
-
-
-def stored(folder: Path) -> Counter[str]:
-    """How often each key is in the database, read by SQL alone."""
-    with sqlite3.connect(folder / "affidavit-data" / "affidavit.db") as connection:
-        rows = connection.execute(
-            "SELECT resources FROM affidavit_events WHERE action LIKE 'load.%'"
-        ).fetchall()
-    connection.close()
-    return Counter(json.loads(text)["resources"][0]["id"] for (text,) in rows)
-
-
-def check(folder: Path, load: Load) -> None:
-    """Nothing acknowledged is lost, nothing is there twice, and nothing that was never sent."""
-    found = stored(folder)
-    assert load.refused == []
-    assert load.acknowledged
-    assert [key for key in load.acknowledged if found[key] != 1] == []
-    assert [key for key, count in found.items() if count != 1 or key not in load.sent] == []
-
-
-def check_index(folder: Path) -> None:
-    """Terms, counts and addresses of the index are those of a recount over all rows."""
-    database = sqlite3.connect(folder / "affidavit-data" / "affidavit.db")
-    index = sqlite3.connect(folder / "affidavit-data" / "affidavit-index.db")
-    key, seq = index.execute("SELECT key, seq FROM affidavit_index").fetchone()
-    rows = database.execute(
-        "SELECT seq, id, organization, action, outcome, severity, parent_id, actor, resources, context"
-        " FROM affidavit_events ORDER BY seq"
-    ).fetchall()
-    assert seq == rows[-1][0]
-    hours: Counter[tuple[Any, ...]] = Counter()
-    terms: set[bytes] = set()
-    emails: set[tuple[str, bytes, str]] = set()
-    for _, id_, organization, action, outcome, severity, parent, actor, resources, context in rows:
-        hours[organization, microseconds_of(id_) // HOUR, action, outcome, severity] += 1
-        found = terms_of(key, organization, parent, actor, resources, context)
-        terms.update(prefix + id_ for prefix in found.keys)
-        emails.update((organization, email_hash(key, address), id_of) for address, id_of in found.emails)
-    kept = [k for (k,) in index.execute("SELECT k FROM affidavit_terms JOIN affidavit_runs USING (run)")]
-    assert len(kept) == len(terms)
-    assert set(kept) == terms
-    assert dict(hours) == {row[:5]: row[5] for row in index.execute("SELECT * FROM affidavit_hourly")}
-    assert emails == set(index.execute("SELECT * FROM affidavit_emails"))
-    database.close()
-    index.close()
-
-
-def caught_up(folder: Path) -> bool:
-    """Whether the index has the newest event."""
-    database = sqlite3.connect(folder / "affidavit-data" / "affidavit.db")
-    index = sqlite3.connect(folder / "affidavit-data" / "affidavit-index.db")
-    try:
-        (last,) = database.execute("SELECT max(seq) FROM affidavit_events").fetchone()
-        return bool(index.execute("SELECT seq FROM affidavit_index").fetchone() == (last,))
-    except sqlite3.OperationalError:
-        return False  # the worker has not made the file anew yet
-    finally:
-        database.close()
-        index.close()
-
-
-def kill_servers(program: Program, kills: int) -> None:
-    """Kill the server under load and start it again, so many times."""
-    load = Load(token(program))
-    with load.running():
-        for _ in range(kills):
-            with served(program) as (process, address):
-                load.address = address
-                before = len(load.acknowledged)
-                load.wait_for(before + 30)
-                process.send_signal(signal.SIGKILL)
-                process.wait()
-    check(program.folder, load)
-    with served(program):
-        eventually(lambda: caught_up(program.folder), "the index did not catch up")
-    check(program.folder, load)
-    check_index(program.folder)
-
-
-def kill_workers(program: Program, kills: int) -> None:
-    """Kill the worker under load, so many times; the server starts it again each time."""
-    load = Load(token(program))
-    with served(program) as (process, address):
-        load.address = address
-        with load.running():
-            for _ in range(kills):
-                eventually(lambda: len(children(process.pid)) == 1, "no worker")
-                (worker,) = children(process.pid)
-                before = len(load.acknowledged)
-                load.wait_for(before + 30)
-                os.kill(worker, signal.SIGKILL)
-                eventually(partial(is_gone, process.pid, worker), "the killed worker was not noticed")
-        eventually(lambda: caught_up(program.folder), "the index did not catch up")
-    check(program.folder, load)
-    check_index(program.folder)
-
-
-@pytest.mark.slow
-def test_what_was_acknowledged_survives_the_killing_of_the_server(program: Program) -> None:
-    """Five SIGKILLs of the server under load: every 201 is there, once, and the index is exact."""
-    kill_servers(program, IN_TESTS)
-
-
-@pytest.mark.slow
-def test_a_killed_worker_comes_back_and_its_index_is_exact(program: Program) -> None:
-    """Five SIGKILLs of the worker under load: recording goes on, the worker comes back, no term twice."""
-    kill_workers(program, IN_TESTS)
-
-
-@pytest.mark.soak
-@pytest.mark.timeout(3600)
-def test_fifty_kills_of_the_server(program: Program) -> None:
-    """The same, fifty times."""
-    kill_servers(program, IN_SOAK)
-
-
-@pytest.mark.soak
-@pytest.mark.timeout(3600)
-def test_fifty_kills_of_the_worker(program: Program) -> None:
-    """The same, fifty times."""
-    kill_workers(program, IN_SOAK)
-
-
-@pytest.mark.slow
-def test_a_deleted_index_comes_back_and_answers_stay_right(program: Program) -> None:
-    """Deleted under a running server and worker: no answer changes, and a new file is made."""
-    load = Load(token(program))
-    with served(program) as (_, address):
-        load.address = address
-        with load.running():
-            eventually(lambda: len(load.acknowledged) > 300, "no load")
-        eventually(lambda: caught_up(program.folder), "the index did not catch up")
-        reader = program.json(
-            "token", "create", "--organization", "acme", "--ability", "audit-log:list", "--json"
-        )[0]["token"]
-
-        def count(parameters: str) -> int:
-            connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=20)
-            path, total = f"/api/v1/events?limit=1000&{parameters}", 0
-            following = ""
-            while True:
-                connection.request("GET", path + following, headers={"Authorization": f"Bearer {reader}"})
-                answer = json.loads(connection.getresponse().read())
-                total += len(answer["events"])
-                if answer["continuation_token"] is None:
-                    connection.close()
-                    return total
-                following = f"&continuation_token={answer['continuation_token']}"
-
-        one = next(iter(load.acknowledged))
-        questions = [
-            "ip=192.0.2.7",
-            "resource_type=thing",
-            f"resource={one}",
-            "ip=192.0.2.0/24&outcome=failure",
-        ]
-        stands = [count(question) for question in questions]
-        assert stands[0] == len(stored(program.folder))
-        assert stands[2] == 1
-        (program.folder / "affidavit-data" / "affidavit-index.db").unlink()
-        assert [count(question) for question in questions] == stands
-        eventually(lambda: caught_up(program.folder), "the index did not come back")
-        assert [count(question) for question in questions] == stands
-    check_index(program.folder)
+def behind(client: Client) -> int:
+    """How many events the index lacks, as the server says."""
+    request = Request(f"{client.address}/metrics", headers=client.headers)
+    with urlopen(request) as answer:
+        text = answer.read().decode()
+    lines = dict(line.rsplit(" ", 1) for line in text.splitlines() if line and not line.startswith("#"))
+    return int(float(next(value for name, value in lines.items() if "index_behind_events" in name)))
