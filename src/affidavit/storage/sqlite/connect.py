@@ -23,6 +23,8 @@ __all__ = ["connect", "index_path", "inode", "translated"]
 WRITER_CACHE = 64 * 1024
 READER_CACHE = 8 * 1024
 """KiB of page cache of one connection."""
+BUSY_SECONDS = 10.0
+"""How long a statement waits for the lock of another process."""
 
 
 def index_path(database: Path) -> Path:
@@ -62,7 +64,7 @@ def connect(
             isolation_level=None,
             check_same_thread=False,
             cached_statements=256,
-            timeout=10.0,
+            timeout=BUSY_SECONDS,
         )
         try:
             if writer:

@@ -96,9 +96,7 @@ class IndexFollower:
             except errors.NotADatabase:
                 pass
             else:
-                state = self._state(file)
-                if state is not None:
-                    self._sweep(file)
+                if (state := self._swept(file)) is not None:
                     self._file, self._file_inode = file, inode(self._index)
                     return file, state
                 file.close()
@@ -110,6 +108,16 @@ class IndexFollower:
             raise errors.IndexUnavailable(f"{self._index} cannot be made.")
         return file, state
 
+    def _swept(self, file: sqlite3.Connection) -> IndexState | None:
+        """The state of a file that was just opened, once it is clean; ``None`` where it cannot be used."""
+        try:
+            state = self._state(file)
+            if state is not None:
+                self._sweep(file)
+        except errors.NotADatabase:
+            return None
+        return state
+
     def _database_id(self) -> str:
         with translated(self._database):
             (value,) = self._events.execute(
@@ -120,8 +128,9 @@ class IndexFollower:
     def _state(self, file: sqlite3.Connection) -> IndexState | None:
         """The state, unless the index belongs to another database or to a history that was rolled back."""
         try:
-            state = index_file.read_state(file)
-        except sqlite3.DatabaseError:
+            with translated(self._index):
+                state = index_file.read_state(file)
+        except errors.NotADatabase:
             return None
         if state is None or state.database_id != self._database_id():
             return None
