@@ -36,8 +36,9 @@ def test_our_own_export(run: Run, tmp_path: Path) -> None:
     assert run("import", "ndjson", "x.ndjson", "--organization=a", "--json").documents == [again]
     copied = {**again, "recorded": 37, "duplicates": 0}
     assert run("import", "ndjson", "x.ndjson", "--organization=b", "--json").documents == [copied]
+    asked = ("--action-group=k8s", "--limit=1000")
     ids = [
-        {event["id"] for event in run("events", f"--organization={name}", "--limit=1000", "--json").documents}
+        {event["id"] for event in run("events", f"--organization={name}", *asked, "--json").documents}
         for name in ("a", "b")
     ]
     assert ids[0] == ids[1]

@@ -130,9 +130,19 @@ def test_every_line_of_an_exported_ndjson_file_is_an_event(acme: Run, tmp_path: 
     assert acme("export", "--format=ndjson", f"--output={target}").code == 0
     lines = target.read_text().splitlines()
     assert [json.loads(line)["action"] for line in lines] == ["user.update"] * 3
-    printed = acme("export", "--format=ndjson", "--output=-").documents
+    printed = acme("export", "--format=ndjson", "--output=-", "--action=user.update").documents
     assert printed[-1] == {"trailer": {"events": 3, "redacted": 0}}
     assert printed[:-1] == [json.loads(line) for line in lines]
+
+
+def test_an_export_is_an_event(acme: Run, tmp_path: Path) -> None:
+    """Recorded with its format and filters, and not part of what it exports."""
+    target = tmp_path / "out.csv"
+    assert acme("export", "--format=csv", f"--output={target}", "--outcome=success").code == 0
+    assert "audit.export.requested" not in target.read_text()
+    (noted,) = acme("events", "--action=audit.export.requested", "--json").documents
+    assert noted["source"] == "cli"
+    assert noted["metadata"] == {"format": "csv", "filters": [["outcome", "success"]]}
 
 
 def test_an_interrupted_export_leaves_what_was_there(
