@@ -19,7 +19,7 @@ from affidavit.core.event import Change, Draft, RecordedBy
 from affidavit.core.ids import keyed_tail, make_id, microseconds_of
 from affidavit.core.mask import mask_value
 from affidavit.core.names import NAME_RULE
-from affidavit.core.row import ROW_VERSION, Row, encode_group
+from affidavit.core.row import ROW_VERSION, Row, encode_group, encode_groups
 from affidavit.core.rules import (
     TEXT,
     Check,
@@ -117,8 +117,7 @@ def prepare(draft: Draft, frame: Frame, *, pointer: str, moment: int | None, ran
     check_people(check, draft)
     resources = check_resources(check, draft)
     context = check_context(check, draft, verified=frame.rights.verified)
-    added = {name: value for name, value in frame.enrich(draft).items() if name not in context}
-    context.update(added)
+    filled = _fill(context, frame.enrich(draft))
     walk = Walk(check, event_type.mask if event_type is not None else (), frame.rights.unmasked)
     _params(draft, walk, context)
     changes = _changes(check, draft, walk)
@@ -150,9 +149,7 @@ def prepare(draft: Draft, frame: Frame, *, pointer: str, moment: int | None, ran
         random[:32],
         None,
     )
-    return Row(
-        event_id, organization, values, None, key_given(draft), frame.rights.compare, frozenset(added), size
-    )
+    return Row(event_id, organization, values, None, key_given(draft), frame.rights.compare, filled, size)
 
 
 def key_given(draft: Draft) -> bool:
@@ -172,6 +169,18 @@ def _words(check: Check, draft: Draft, frame: Frame) -> str:
     if not is_source(source):
         check.bad("source", "pattern", "must match [a-z][a-z0-9_]{0,31}", source)
     return source
+
+
+def _fill(context: dict[str, Any], derived: Mapping[str, Any]) -> frozenset[str]:
+    """Put what can be derived where nothing was said; returns the names of these fields."""
+    if not derived:
+        return _NOTHING
+    added = {name: value for name, value in derived.items() if name not in context}
+    context.update(added)
+    return frozenset(added)
+
+
+_NOTHING: frozenset[str] = frozenset()
 
 
 def _people(draft: Draft, frame: Frame) -> dict[str, Any]:
@@ -356,23 +365,20 @@ def _facts(check: Check, draft: Draft, frame: Frame) -> str | None:
 
 def _encode(check: Check, groups: tuple[dict[str, Any], ...]) -> tuple[list[str], int]:
     """The texts of the groups, and how many bytes they are together."""
-    texts = []
-    size = 0
-    for fields in groups:
-        if not fields:
-            texts.append("{}")
-            continue
-        try:
-            text = encode_group(fields)
-        except UnicodeEncodeError:
-            pointer = find_character(msgspec.to_builtins(fields), None)
-            raise _character(check, pointer, "surrogate", "holds a lone surrogate, no character") from None
-        if b"\\u0000" in text and (pointer := find_character(msgspec.to_builtins(fields), "\0")) is not None:
-            raise _character(check, pointer, "nul", "holds U+0000, which is not allowed in text")
-        texts.append(text.decode())
-        size += len(text)
-    return texts, size
+    try:
+        lines = encode_groups(groups)
+    except UnicodeEncodeError:
+        raise _character(check, groups, None, "surrogate", "holds a lone surrogate, no character") from None
+    if b"\\u0000" in lines and find_character(msgspec.to_builtins(groups), "\0") is not None:
+        raise _character(check, groups, "\0", "nul", "holds U+0000, which is not allowed in text")
+    texts = lines.decode().split("\n")
+    texts.pop()
+    return texts, len(lines) - len(texts)
 
 
-def _character(check: Check, pointer: str | None, rule: str, message: str) -> InvalidEvent:
-    return InvalidEvent((FieldError(check.pointer + (pointer or ""), rule, message),))
+def _character(
+    check: Check, groups: tuple[dict[str, Any], ...], character: str | None, rule: str, message: str
+) -> InvalidEvent:
+    pointers = (find_character(msgspec.to_builtins(fields), character) for fields in groups)
+    pointer = next((found for found in pointers if found is not None), "")
+    return InvalidEvent((FieldError(check.pointer + pointer, rule, message),))

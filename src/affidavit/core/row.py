@@ -24,6 +24,7 @@ __all__ = [
     "StoredEvent",
     "encode_event",
     "encode_group",
+    "encode_groups",
 ]
 
 ROW_VERSION = 1
@@ -56,9 +57,12 @@ COLUMNS = (
 )
 """The columns of ``affidavit_events`` in the order of every INSERT and SELECT, ``seq`` apart."""
 
-encode_group = msgspec.json.Encoder(order="sorted").encode
+_canonical = msgspec.json.Encoder(order="sorted")
+encode_group = _canonical.encode
 """Canonical JSON (docs/spec/stored-form.md): no white space, keys sorted by code point at every depth,
 non-ASCII unescaped."""
+encode_groups = _canonical.encode_lines
+"""The same of several objects, each followed by a line feed (one within a text is escaped)."""
 
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 

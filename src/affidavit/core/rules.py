@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from affidavit.core import event as model
-from affidavit.core.event import Actor, Draft, Request, Resource
+from affidavit.core.event import CI, Actor, Draft, Location, Request, Resource
 from affidavit.core.mask import is_secret, mask_value
 from affidavit.core.names import name_is_valid
 from affidavit.errors import VALUE_CHARACTERS, FieldError
@@ -124,23 +124,22 @@ def check_people(check: Check, draft: Draft) -> None:
     session = draft.session
     if session is not None:
         check.text("session/type", session.type, TYPE, least=1)
-        for name, value in (
-            ("id", session.id),
-            ("token_id", session.token_id),
-            ("token_name", session.token_name),
-        ):
-            if value is not None:
-                check.text(f"session/{name}", value, ID)
+        _check_texts(check, "session", session, ("id", "token_id", "token_name"), ID)
+
+
+# Where most values are right, asking before a call that would name what is wrong is half of the work.
 
 
 def _person(check: Check, field: str, actor: Actor) -> None:
     if actor.type not in model.ACTOR_TYPES:
         check.bad(f"{field}/type", "enum", f"must be one of {', '.join(model.ACTOR_TYPES)}", actor.type)
-    check.text(f"{field}/id", actor.id, ID, least=1)
-    if actor.name is not None:
-        check.text(f"{field}/name", actor.name, NAME)
-    if actor.email is not None:
-        check.text(f"{field}/email", actor.email, EMAIL)
+    id_, name, email = actor.id, actor.name, actor.email
+    if type(id_) is not str or not 0 < len(id_) <= ID:
+        check.text(f"{field}/id", id_, ID, least=1)
+    if name is not None and (type(name) is not str or len(name) > NAME):
+        check.text(f"{field}/name", name, NAME)
+    if email is not None and (type(email) is not str or len(email) > EMAIL):
+        check.text(f"{field}/email", email, EMAIL)
 
 
 def check_resources(check: Check, draft: Draft) -> dict[str, Any]:
@@ -151,18 +150,24 @@ def check_resources(check: Check, draft: Draft) -> dict[str, Any]:
     if len(resources) > model.MAX_RESOURCES:
         check.bad("resources", "too_many", f"names {len(resources)} resources; at most 20 are allowed")
     for number, resource in enumerate[object](resources):
-        if not isinstance(resource, Resource):
+        if isinstance(resource, Resource):
+            _resource(check, number, resource)
+        else:
             check.bad(f"resources/{number}", "type", "must be a resource of type, id and name")
-            continue
-        check.text(f"resources/{number}/type", resource.type, TYPE, least=1)
-        check.text(f"resources/{number}/id", resource.id, ID, least=1)
-        if resource.name is not None:
-            check.text(f"resources/{number}/name", resource.name, NAME)
     return {"resources": resources}
 
 
+def _resource(check: Check, number: int, resource: Resource) -> None:
+    kind, id_, name = resource.type, resource.id, resource.name
+    if type(kind) is not str or not 0 < len(kind) <= TYPE:
+        check.text(f"resources/{number}/type", kind, TYPE, least=1)
+    if type(id_) is not str or not 0 < len(id_) <= ID:
+        check.text(f"resources/{number}/id", id_, ID, least=1)
+    if name is not None and (type(name) is not str or len(name) > NAME):
+        check.text(f"resources/{number}/name", name, NAME)
+
+
 _CONTEXT_TEXTS = (("user_agent", TEXT), ("client", 128), ("trace_id", 128), ("span_id", 128))
-_CONTEXT_PARTS = (("location", 256), ("ci", 1024))
 
 
 def check_context(check: Check, draft: Draft, *, verified: bool) -> dict[str, Any]:
@@ -177,13 +182,13 @@ def check_context(check: Check, draft: Draft, *, verified: bool) -> dict[str, An
         if value is not None:
             check.text(name, value, limit)
             context[name] = value
-    for part, limit in _CONTEXT_PARTS:
-        value = getattr(draft, part)
-        if value is not None:
-            _check_texts(check, part, value, value.__struct_fields__, limit)
-            context[part] = value
+    if draft.location is not None:
+        _check_texts(check, "location", draft.location, Location.__struct_fields__, 256)
+        context["location"] = draft.location
     if draft.ci is not None:
+        _check_texts(check, "ci", draft.ci, CI.__struct_fields__, 1024)
         _check_confidence(check, draft.ci.confidence, verified=verified)
+        context["ci"] = draft.ci
     if draft.request is not None:
         _check_request(check, draft.request)
         context["request"] = draft.request
@@ -192,7 +197,8 @@ def check_context(check: Check, draft: Draft, *, verified: bool) -> dict[str, An
 
 def _check_texts(check: Check, part: str, value: object, names: tuple[str, ...], limit: int) -> None:
     for name in names:
-        if (text := getattr(value, name)) is not None:
+        text = getattr(value, name)
+        if text is not None and (type(text) is not str or len(text) > limit):
             check.text(f"{part}/{name}", text, limit)
 
 
@@ -205,5 +211,6 @@ def _check_confidence(check: Check, confidence: str, *, verified: bool) -> None:
 
 def _check_request(check: Check, request: Request) -> None:
     for name, limit in (("id", 1024), ("method", 64), ("endpoint", 4096)):
-        if (value := getattr(request, name)) is not None:
-            check.text(f"request/{name}", value, limit)
+        text = getattr(request, name)
+        if text is not None and (type(text) is not str or len(text) > limit):
+            check.text(f"request/{name}", text, limit)

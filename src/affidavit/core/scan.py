@@ -16,11 +16,12 @@ import msgspec
 
 from affidavit.errors import FieldError, InvalidEvent
 
-__all__ = ["decode_json", "escape_pointer", "find_character"]
+__all__ = ["decode_json", "escape_pointer", "find_character", "split_batch"]
 
 _encode = msgspec.json.encode
 _decode = msgspec.json.Decoder().decode
 _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"{}[]")
+_BATCH = re.compile(rb'\s*\{\s*"events"\s*:\s*\[')
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _SURROGATE_TEXT = re.compile("[\ud800-\udfff]")
 
@@ -30,16 +31,6 @@ def _structure(raw: bytes) -> bytes:
     if b"\\" in raw:
         raw = raw.replace(b"\\\\", b"").replace(b'\\"', b"")
     return b"".join(raw.split(b'"')[::2])
-
-
-def _deeper_than(structure: bytes, levels: int) -> bool:
-    brackets = structure.translate(None, _NOT_BRACKETS)
-    for _ in range(levels):
-        before = len(brackets)
-        brackets = brackets.replace(b"{}", b"").replace(b"[]", b"")
-        if len(brackets) == before:
-            break
-    return bool(brackets)
 
 
 def decode_json(raw: bytes, *, levels: int) -> Any:
@@ -52,9 +43,8 @@ def decode_json(raw: bytes, *, levels: int) -> Any:
     Raises:
         InvalidEvent: not JSON, or one of the things that this module refuses; the pointer leads to it.
     """
-    structure = _structure(raw)
     # Too deep is looked for first: the parser's own answer to it is a RecursionError.
-    if _deeper_than(structure, levels) and _deepest(structure) > levels:
+    if raw.count(b"{") + raw.count(b"[") > levels and _deepest(_structure(raw), levels) > levels:
         raise _refuse("", "depth", f"is nested deeper than {levels} levels")
     try:
         value = _decode(raw)
@@ -64,7 +54,7 @@ def decode_json(raw: bytes, *, levels: int) -> Any:
         if _SURROGATE.search(raw) and ("surrogate" in str(error) or "truncated" in str(error)):
             raise _refuse("", "surrogate", "holds a lone surrogate, which is no character") from error
         raise _refuse("", "json", f"is not valid JSON: {error}") from error
-    if structure.count(b":") != _structure(_encode(value)).count(b":"):
+    if _drops_members(raw, _encode(value)):
         raise _refuse(_duplicate_key(raw), "duplicate_key", "names the same key twice in one object")
     if b"\\u0000" in raw:
         pointer = find_character(value, "\0")
@@ -77,12 +67,56 @@ def _refuse(pointer: str, rule: str, message: str) -> InvalidEvent:
     return InvalidEvent((FieldError(pointer, rule, message),))
 
 
-def _deepest(structure: bytes) -> int:
+def _drops_members(raw: bytes, again: bytes) -> bool:
+    """Whether a document lost members when it was parsed and written: only the last of one key stays."""
+    # Colons stand after keys and within texts. Both only become fewer with a member, unless one was escaped.
+    if raw.count(b":") == again.count(b":") and b"\\u003" not in raw:
+        return False
+    return _structure(raw).count(b":") != _structure(again).count(b":")
+
+
+def _deepest(structure: bytes, levels: int) -> int:
+    """How deep brackets nest; exact where that is more than ``levels``."""
+    brackets = structure.translate(None, _NOT_BRACKETS)
+    left = brackets
+    for _ in range(levels):
+        before = len(left)
+        left = left.replace(b"{}", b"").replace(b"[]", b"")
+        if len(left) == before:
+            break
+    if not left:
+        return levels
     depth = deepest = 0
-    for byte in structure.translate(None, _NOT_BRACKETS):
+    for byte in brackets:
         depth += 1 if byte in b"{[" else -1
         deepest = max(deepest, depth)
     return deepest
+
+
+class _Batch(msgspec.Struct, forbid_unknown_fields=True):
+    events: list[msgspec.Raw]
+
+
+_split = msgspec.json.Decoder(_Batch).decode
+
+
+def split_batch(raw: bytes) -> list[bytes] | None:
+    """The JSON of each event of ``{"events": [...]}``, unparsed.
+
+    Args:
+        raw: the body of a request.
+
+    Returns:
+        ``None`` where the body is anything else, or has a key beside ``events``, or may be broken.
+    """
+    if not _BATCH.match(raw):
+        return None
+    try:
+        events = [bytes(event) for event in _split(raw).events]
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    # Another member, or the same one twice, would have colons beyond those of the events and the first key.
+    return events if raw.count(b":") == 1 + sum(event.count(b":") for event in events) else None
 
 
 def escape_pointer(part: str) -> str:

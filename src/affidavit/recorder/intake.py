@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -16,7 +17,7 @@ from affidavit.core.catalog import CatalogSet
 from affidavit.core.event import MAX_BATCH, MAX_BATCH_BYTES, MAX_DEPTH, Draft, RecordedBy
 from affidavit.core.prepare import Frame, Rights, prepare
 from affidavit.core.row import Recorded, Row
-from affidavit.core.scan import decode_json, escape_pointer
+from affidavit.core.scan import decode_json, escape_pointer, split_batch
 from affidavit.errors import VALUE_CHARACTERS, FieldError, InvalidEvent, TooLarge
 
 __all__ = ["Intake", "Rights"]
@@ -166,8 +167,7 @@ class Intake:
         """
         if len(body) > MAX_BATCH_BYTES:
             raise TooLarge()
-        value = decode_json(body, levels=MAX_DEPTH + 2)
-        values, pointers = _events(value)
+        values, pointers = _parse(body)
         if idempotency_key is not None:
             values = [_with_key(values, idempotency_key)]
         frame = self._frame(organization, by, rights, fixed=organization is not None, source=None)
@@ -220,8 +220,19 @@ class Intake:
         return rows
 
 
-def _events(value: Any) -> tuple[list[Any], list[str]]:
+def _parse(body: bytes) -> tuple[list[Any], list[str]]:
     """The events of a body, and where each stands in it."""
+    raws = split_batch(body)
+    if raws and len(raws) <= MAX_BATCH:
+        # One by one is less work; what is wrong is named by the look at the whole.
+        with suppress(InvalidEvent):
+            values = [decode_json(raw, levels=MAX_DEPTH) for raw in raws]
+            return values, [f"/events/{number}" for number in range(len(values))]
+    return _events(decode_json(body, levels=MAX_DEPTH + 2))
+
+
+def _events(value: Any) -> tuple[list[Any], list[str]]:
+    """The events of a parsed body, and where each stands in it."""
     if not isinstance(value, dict) or "events" not in value:
         return [value], [""]
     events = value["events"]
