@@ -9,6 +9,7 @@ COMPILE := $(BIN)/pip-compile --quiet --strip-extras --generate-hashes --unsafe-
 # Where the tests find a browser. Debian calls it chromium, others chromium-browser or google-chrome.
 CHROMIUM := $(BIN)/python tools/chromium.py
 TESTS ?=
+WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help install lock demo test check-style lint types docs chromium requirements format bench bench-large soak build clean
@@ -35,7 +36,7 @@ demo: install ## fill a database with a believable company, serve it, print a lo
 	$(BIN)/affidavit demo
 
 test: lint docs chromium ## everything that CI runs
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadscope $(TESTS)
 
 lint: install ## style, format and types
 	$(BIN)/ruff check --quiet .
