@@ -62,8 +62,10 @@ bench: install ## measure against the raw engine, up to a million events
 bench-large: install ## the same at ten million events
 	$(BIN)/python -m bench --large
 
-soak: install ## the long runs: kill the server and its worker fifty times under load
-	$(BIN)/python -m pytest -m soak --timeout 7200 tests
+soak: install ## the long runs: kill the server and its worker fifty times under load; log in runs/soak.log
+	mkdir -p runs
+	{ date -u +'%F %T UTC'; git describe --always --dirty --abbrev=12; uname -srm; grep -m 1 'model name' /proc/cpuinfo; nproc; } > runs/soak.log
+	bash -o pipefail -c "$(BIN)/python -m pytest -m soak -v --timeout 7200 tests | tee -a runs/soak.log"
 
 build: install ## the wheel and the source archive, in dist/
 	rm -rf dist
