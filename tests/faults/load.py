@@ -11,10 +11,11 @@ from random import Random
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-__all__ = ["Client", "Load", "eventually"]
+__all__ = ["ACTIONS", "ORGANIZATION", "Client", "Load", "eventually"]
 
 PATIENCE = 60.0
 ORGANIZATION = "acme"
+ACTIONS = ("user.create", "user.delete", "team.update")
 
 
 def eventually(condition: Callable[[], bool], what: str, patience: float = PATIENCE) -> None:
@@ -128,7 +129,7 @@ class Load:
     def _event(self, marker: str, random: Random) -> dict[str, Any]:
         moment = time.time()
         return {
-            "action": random.choice(("user.create", "user.delete", "team.update")),
+            "action": random.choice(ACTIONS),
             "organization": ORGANIZATION,
             "idempotency_key": marker,
             "occurred_at": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment))
