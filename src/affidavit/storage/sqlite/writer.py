@@ -20,7 +20,8 @@ from affidavit.core.content import same_content
 from affidavit.core.event import MAX_BATCH, MAX_BATCH_BYTES
 from affidavit.core.ids import format_id
 from affidavit.core.row import COLUMNS, Recorded, Row
-from affidavit.storage.sqlite.connect import connect, translate
+from affidavit.storage.sqlite import migrate
+from affidavit.storage.sqlite.connect import connect, inode, translate
 
 __all__ = ["GroupCommit", "Writer"]
 
@@ -45,6 +46,7 @@ class Writer:
         self._clock = clock
         self._lock = threading.Lock()
         self._connection = connect(path, writer=True)
+        self._inode = inode(path)
         self._average = 1.0
         self._set_checkpoint(SINGLE_CHECKPOINT)
 
@@ -57,6 +59,7 @@ class Writer:
         """A write transaction, committed when the block ends, rolled back when it raises."""
         with self._lock:
             try:
+                self._follow()
                 self._connection.execute("BEGIN IMMEDIATE")
                 try:
                     yield self._connection
@@ -68,6 +71,24 @@ class Writer:
                     raise
             except sqlite3.Error as error:
                 raise translate(error, self.path) from error
+            if inode(self.path) != self._inode:
+                raise errors.StorageError(
+                    f"{self.path} was replaced just now; whether this was stored is unknown. Send it again."
+                )
+
+    def _follow(self) -> None:
+        """Open the file anew where another stands under its path: nobody would see what the old one gets."""
+        if inode(self.path) == self._inode:
+            return
+        connection = connect(self.path, writer=True)
+        try:
+            migrate.check(connection, self.path)
+        except BaseException:
+            connection.close()
+            raise
+        self._connection.close()
+        self._connection, self._inode = connection, inode(self.path)
+        self._set_checkpoint(self._pages)
 
     def insert(self, rows: Sequence[Row]) -> list[Recorded]:
         """Store one batch: all of it or nothing (see ``EventStore.insert``)."""
