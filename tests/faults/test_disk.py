@@ -386,3 +386,31 @@ def test_a_busy_database_is_a_503_and_the_server_goes_on(tmp_path: Path) -> None
     assert (
         json.dumps([one.clear["action"] for one in read_all(data / "affidavit.db")]).count("user.create") == 2
     )
+
+
+@pytest.mark.parametrize("by", ["rename", "removal"])
+def test_a_database_that_is_replaced_under_a_running_writer_gets_what_is_answered(
+    tmp_path: Path, by: str
+) -> None:
+    """A backup was put back without a stop: no event is answered that only the file that is gone has."""
+    path = tmp_path / "a.db"
+    template = empty_database(path)
+    stores = SqliteStores(path, Clock())
+    author = Author(Clock())
+    stores.events.insert([author.row("a.gone")])
+    (tmp_path / "b.db").write_bytes(template)
+    for suffix in ("-wal", "-shm"):
+        Path(f"{path}{suffix}").unlink()
+    if by == "rename":
+        (tmp_path / "b.db").rename(path)
+    else:
+        path.unlink()
+        with pytest.raises(errors.SchemaMissing, match="no database"):
+            stores.events.insert([author.row("a.refused")])
+        (tmp_path / "b.db").rename(path)
+    stores.events.insert([author.row("a.there")])
+    assert [one.action for one in stores.events.after(0, 10)] == ["a.there"]
+    other = SqliteStores(path, Clock())
+    assert [one.action for one in other.events.after(0, 10)] == ["a.there"]
+    other.close()
+    stores.close()
