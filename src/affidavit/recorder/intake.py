@@ -124,7 +124,7 @@ class Intake:
         frame = self._frame(organization, by, rights, fixed=organization is not None, source=source)
         if len(drafts) == 1:
             return self._rows(drafts, [""], frame)
-        return self._rows(drafts, [f"/events/{number}" for number in range(len(drafts))], frame)
+        return self._rows(drafts, _pointers(len(drafts)), frame)
 
     def record(
         self,
@@ -167,24 +167,17 @@ class Intake:
         """
         if len(body) > MAX_BATCH_BYTES:
             raise TooLarge()
-        values, pointers = _parse(body)
+        frame = self._frame(organization, by, rights, fixed=organization is not None, source=None)
+        raws = split_batch(body) if idempotency_key is None else None
+        if raws and len(raws) <= MAX_BATCH:
+            # One by one is less work; what is wrong with any of them is named by the look at the whole below.
+            with suppress(InvalidEvent, msgspec.ValidationError):
+                drafts = [msgspec.convert(decode_json(raw, levels=MAX_DEPTH), Draft) for raw in raws]
+                return self._rows(drafts, _pointers(len(raws)), frame)
+        values, pointers = _events(decode_json(body, levels=MAX_DEPTH + 2))
         if idempotency_key is not None:
             values = [_with_key(values, idempotency_key)]
-        frame = self._frame(organization, by, rights, fixed=organization is not None, source=None)
-        errors: list[FieldError] = []
-        drafts: list[Draft] = []
-        failed = 0
-        for number, item in enumerate(values):
-            try:
-                drafts.append(msgspec.convert(item, Draft))
-            except msgspec.ValidationError as error:
-                errors += _explain(item, pointers[number], str(error))
-                failed += 1
-                if failed == _ERRORS_OF:
-                    break
-        if errors:
-            raise InvalidEvent(tuple(errors))
-        return self._rows(drafts, pointers, frame)
+        return self._rows(_drafts(values, pointers), pointers, frame)
 
     def _rows(self, drafts: Sequence[Draft], pointers: Sequence[str], frame: Frame) -> list[Row]:
         if len(drafts) > MAX_BATCH:
@@ -220,15 +213,26 @@ class Intake:
         return rows
 
 
-def _parse(body: bytes) -> tuple[list[Any], list[str]]:
-    """The events of a body, and where each stands in it."""
-    raws = split_batch(body)
-    if raws and len(raws) <= MAX_BATCH:
-        # One by one is less work; what is wrong is named by the look at the whole.
-        with suppress(InvalidEvent):
-            values = [decode_json(raw, levels=MAX_DEPTH) for raw in raws]
-            return values, [f"/events/{number}" for number in range(len(values))]
-    return _events(decode_json(body, levels=MAX_DEPTH + 2))
+def _pointers(count: int) -> list[str]:
+    return [f"/events/{number}" for number in range(count)]
+
+
+def _drafts(values: Sequence[Any], pointers: Sequence[str]) -> list[Draft]:
+    """The drafts of parsed events; every field that has the wrong type is named."""
+    errors: list[FieldError] = []
+    drafts: list[Draft] = []
+    failed = 0
+    for value, pointer in zip(values, pointers, strict=True):
+        try:
+            drafts.append(msgspec.convert(value, Draft))
+        except msgspec.ValidationError as error:
+            errors += _explain(value, pointer, str(error))
+            failed += 1
+            if failed == _ERRORS_OF:
+                break
+    if errors:
+        raise InvalidEvent(tuple(errors))
+    return drafts
 
 
 def _events(value: Any) -> tuple[list[Any], list[str]]:
@@ -247,7 +251,7 @@ def _events(value: Any) -> tuple[list[Any], list[str]]:
         raise TooLarge(f"A batch holds at most {MAX_BATCH:,} events; this one has {len(events):,}.")
     if errors:
         raise InvalidEvent(tuple(errors))
-    return events, [f"/events/{number}" for number in range(len(events))]
+    return events, _pointers(len(events))
 
 
 def _with_key(values: list[Any], key: str) -> Any:

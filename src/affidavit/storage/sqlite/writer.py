@@ -131,39 +131,42 @@ def insert_rows(connection: sqlite3.Connection, rows: Sequence[Row], now: int) -
         IdConflict: other content stands under an id of the batch; nothing was written.
         StorageError: the caller must roll back.
     """
-    results = []
-    fresh: list[tuple[object, ...]] = []
-    batch: dict[tuple[str, bytes], Row] = {}
-    for row in rows:
-        key = (row.organization, row.id)
-        duplicate = False
-        if row.given:
-            earlier = batch.get(key)
-            stands = connection.execute(_SELECT, key).fetchone() if earlier is None else (*earlier.values, 0)
-            if stands is not None:
-                if row.compare and not same_content(row, stands):
-                    raise errors.IdConflict(
-                        f"Event {format_id(row.id)} exists with other content;"
-                        " nothing of this batch was stored.",
-                        (
-                            errors.FieldError(
-                                "/id", "conflict", "exists with other content", format_id(row.id)
-                            ),
-                        ),
-                    )
-                duplicate = True
-            else:
-                batch[key] = row
-        if not duplicate:
-            fresh.append((*row.values, now if row.recorded_at is None else row.recorded_at))
-        results.append(Recorded(row.id, duplicate))
+    known = _duplicates(connection, rows) if any(row.given for row in rows) else ()
+    fresh = [
+        (*row.values, now if row.recorded_at is None else row.recorded_at)
+        for number, row in enumerate(rows)
+        if number not in known
+    ]
     before = connection.total_changes
     connection.executemany(INSERT, fresh)
     if connection.total_changes - before != len(fresh):
         # The trigger ignored a row: a random id of 62 bits met an existing one within the same microsecond.
         # Its neighbours are written, so this is no conflict that a group could go on after.
         raise errors.StorageError("A new event's random id exists already; send the batch again.")
-    return results
+    return [Recorded(row.id, number in known) for number, row in enumerate(rows)]
+
+
+def _duplicates(connection: sqlite3.Connection, rows: Sequence[Row]) -> set[int]:
+    """Which rows of a batch stand in the table, or in the batch before them, with the same content."""
+    known: set[int] = set()
+    batch: dict[tuple[str, bytes], Row] = {}
+    for number, row in enumerate(rows):
+        if not row.given:
+            continue
+        key = (row.organization, row.id)
+        earlier = batch.get(key)
+        stands = connection.execute(_SELECT, key).fetchone() if earlier is None else (*earlier.values, 0)
+        if stands is None:
+            batch[key] = row
+            continue
+        if row.compare and not same_content(row, stands):
+            name = format_id(row.id)
+            raise errors.IdConflict(
+                f"Event {name} exists with other content; nothing of this batch was stored.",
+                (errors.FieldError("/id", "conflict", "exists with other content", name),),
+            )
+        known.add(number)
+    return known
 
 
 class GroupCommit:
