@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -167,3 +168,23 @@ def test_what_waits_at_the_end_is_committed(writer: Writer, author: Author, path
 
     asyncio.run(ask())
     assert len(actions(path)) == 5
+
+
+def test_an_erased_event_is_a_duplicate_and_is_never_filled_again(
+    writer: Writer, author: Author, path: Path
+) -> None:
+    """What was erased cannot be compared; what still stands is."""
+    said: dict[str, Any] = {"idempotency_key": "k", "occurred_at": NOW}
+    writer.insert([author.row("a.first", metadata={"a": 1}, ip="10.0.0.1", **said)])
+    connection = sqlite3.connect(path)
+    connection.execute("INSERT INTO affidavit_permit VALUES ('acme', 'erasure', 'm', NULL, NULL)")
+    connection.execute("UPDATE affidavit_events SET details = NULL, secret = NULL, remains = '{}'")
+    connection.execute("DELETE FROM affidavit_permit")
+    connection.commit()
+    for metadata in ({"a": 1}, {"a": 2}):
+        (recorded,) = writer.insert([author.row("a.first", metadata=metadata, ip="10.0.0.1", **said)])
+        assert recorded.duplicate
+    with pytest.raises(IdConflict):
+        writer.insert([author.row("a.first", metadata={"a": 1}, ip="10.0.0.2", **said)])
+    assert connection.execute("SELECT details, secret FROM affidavit_events").fetchall() == [(None, None)]
+    connection.close()
