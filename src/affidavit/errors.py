@@ -16,6 +16,12 @@
     │   └── NotFound                absent, or outside the credential's scope (HTTP 404)
     ├── ConfigError                 a setting that is unknown or breaks its rule
     ├── IndexUnavailable            the index was deleted or broke; reads go on without it
+    ├── LogError                    sequencing or signing had to stop; recording goes on
+    │   ├── LogMismatch             events, log and guard are not of one history
+    │   ├── LogMoved                somebody else grew the tree meanwhile; load it again
+    │   ├── RowTooNew               the next event was written by a newer version
+    │   ├── GuardRefused            the guard is missing, behind, or saw another history
+    │   └── KeyMissing              the signing key is not there
     └── StorageError                the database refused or failed (HTTP 503)
         ├── StorageBusy             another process holds the write lock for too long
         ├── StorageFull             no space left
@@ -39,16 +45,22 @@ __all__ = [
     "AffidavitError",
     "ConfigError",
     "FieldError",
+    "GuardRefused",
     "IdConflict",
     "IndexUnavailable",
     "InvalidCatalog",
     "InvalidEvent",
     "InvalidQuery",
+    "KeyMissing",
+    "LogError",
+    "LogMismatch",
+    "LogMoved",
     "MissingAbility",
     "NotADatabase",
     "NotFound",
     "NotSignedIn",
     "Refused",
+    "RowTooNew",
     "SchemaChanged",
     "SchemaMissing",
     "SchemaTooNew",
@@ -189,6 +201,42 @@ class IndexUnavailable(AffidavitError):
     """The index file is gone or unreadable; answers come from the event table until it is rebuilt."""
 
     category = "index"
+
+
+class LogError(AffidavitError):
+    """The log had to stop; recording goes on."""
+
+    category = "log"
+
+
+class LogMismatch(LogError):
+    """Events, log and guard are not of one history: a file was restored, replaced or edited."""
+
+    category = "log_mismatch"
+
+
+class LogMoved(LogError):
+    """A tree was grown by somebody else meanwhile; nothing was stored."""
+
+    category = "log_moved"
+
+
+class RowTooNew(LogError):
+    """The next event was written by a newer version of Affidavit; upgrade the worker."""
+
+    category = "row_too_new"
+
+
+class GuardRefused(LogError):
+    """The guard does not accept the new checkpoint; nothing is signed until that is settled."""
+
+    category = "guard"
+
+
+class KeyMissing(LogError):
+    """The signing key is missing; nothing is signed until it is back."""
+
+    category = "log_key"
 
 
 class StorageError(AffidavitError):

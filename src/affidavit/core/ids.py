@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 
+from affidavit.core.forms import MAX_MICROSECONDS, format_id, microseconds_of
 from affidavit.errors import InvalidQuery
 
 __all__ = [
@@ -21,9 +22,6 @@ __all__ = [
     "microseconds_of",
     "parse_id",
 ]
-
-MAX_MICROSECONDS = 253_402_300_799_999_999
-"""9999-12-31T23:59:59.999999Z, the last moment that RFC 3339 can write."""
 
 _VERSION = 0x7 << 76
 _VARIANT = 0b10 << 62
@@ -50,13 +48,6 @@ def keyed_tail(secret: bytes, key: str) -> int:
     return int.from_bytes(sha256(secret + key.encode()).digest()[:8], "big") >> 2
 
 
-def microseconds_of(event_id: bytes) -> int:
-    """The moment an id was made for, in microseconds since 1970 UTC."""
-    number = int.from_bytes(event_id[:8], "big")
-    # rand_a is floor(us * 4096 / 1000); the ceiling of its inverse gives back exactly us.
-    return (number >> 16) * 1000 + -(-(number & 0xFFF) * 1000 // 4096)
-
-
 def first_id(microseconds: int) -> bytes:
     """The smallest id of that microsecond (inclusive lower bound of a range)."""
     return make_id(microseconds, 0)
@@ -65,12 +56,6 @@ def first_id(microseconds: int) -> bytes:
 def last_id(microseconds: int) -> bytes:
     """The greatest id of that microsecond (inclusive upper bound of a range)."""
     return make_id(microseconds, _TAIL)
-
-
-def format_id(event_id: bytes) -> str:
-    """The 36 characters of RFC 9562, lower case."""
-    text = event_id.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 _HEX = frozenset("0123456789abcdef")

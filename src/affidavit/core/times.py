@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, timedelta
-from functools import lru_cache
 
-from affidavit.core.ids import MAX_MICROSECONDS
+from affidavit.core.forms import MAX_MICROSECONDS, format_time
 from affidavit.errors import InvalidQuery
 
 __all__ = ["DAY", "HOUR", "MINUTE", "SECOND", "TimeError", "format_time", "parse_bound", "parse_time"]
@@ -26,17 +25,6 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d\Z", re.ASCII)
 
 class TimeError(ValueError):
     """A text that is no moment; the message says why and carries no value."""
-
-
-@lru_cache(maxsize=4096)
-def _second(seconds: int) -> str:
-    return (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S").rjust(19, "0")
-
-
-def format_time(microseconds: int) -> str:
-    """RFC 3339 in UTC with six digits: ``2026-11-21T05:29:43.000000Z``."""
-    seconds, rest = divmod(microseconds, SECOND)
-    return f"{_second(seconds)}.{rest:06d}Z"
 
 
 def parse_time(value: object) -> int:

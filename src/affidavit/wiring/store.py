@@ -1,7 +1,4 @@
-"""The composition root of server, command line and worker: settings in, built objects out.
-
-Here, and nowhere else in these programs, it is known which engine keeps the events.
-"""
+"""One opened product: what server and command line work with."""
 
 from __future__ import annotations
 

@@ -1,0 +1,26 @@
+"""The composition root of server, command line and worker: settings in, built objects out.
+
+Here, and nowhere else in these programs, it is known which engine keeps the events.
+"""
+
+from affidavit.wiring.store import (
+    Instance,
+    LiveCatalogs,
+    clock,
+    lease_path,
+    migrate,
+    open_follower,
+    open_store,
+    planned_migrations,
+)
+
+__all__ = [
+    "Instance",
+    "LiveCatalogs",
+    "clock",
+    "lease_path",
+    "migrate",
+    "open_follower",
+    "open_store",
+    "planned_migrations",
+]
