@@ -1,7 +1,7 @@
 """Tiles (c2sp.org/tlog-tiles): the tree as files of 256 hashes, and the entries in bundles of 256.
 
-A tile at level 0 holds leaf hashes, one at level *l* + 1 the roots of full tiles at level *l*. The last tile of
-a level may be partial; it has no root in the level above. :class:`TileTree` reads proofs out of tiles that
+A tile at level 0 holds leaf hashes, one at level *l* + 1 the roots of full tiles at level *l*. The last tile
+of a level may be partial; it has no root in the level above. :class:`TileTree` reads proofs out of tiles that
 somebody else serves, and believes none of them before it is shown to lead to the root.
 
 One of the modules of the verifier: standard library only.
