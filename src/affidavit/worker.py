@@ -21,12 +21,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from affidavit.config import Settings
 from affidavit.errors import AffidavitError
 from affidavit.storage.protocols import Follower
-from affidavit.wiring import lease_path, open_follower
+from affidavit.wiring import lease_path, open_follower, open_upkeep
 
 __all__ = ["Lease", "Supervisor", "follow", "run_worker"]
 
@@ -69,10 +69,22 @@ class Lease:
             self._descriptor = None
 
 
+class _Upkeep(Protocol):
+    """The log's share; see :class:`affidavit.log.upkeep.Upkeep`."""
+
+    def step(self) -> bool:
+        """One round; whether to come again at once."""
+        ...
+
+
 def follow(
-    follower: Follower, wait: Callable[[float], bool], *, monotonic: Callable[[], float] = time.monotonic
+    follower: Follower,
+    wait: Callable[[float], bool],
+    *,
+    upkeep: _Upkeep | None = None,
+    monotonic: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Keep a follower up to date until told to stop.
+    """Keep the log and a follower up to date until told to stop; what waits is sequenced first.
 
     A batch is taken in when it is full or one second old; upkeep is done when nothing waits, and between
     batches when much does, so that it never holds them back for longer than one bounded piece.
@@ -80,17 +92,18 @@ def follow(
     Args:
         follower: what to keep up.
         wait: waits that many seconds at most; true means stop.
+        upkeep: the log's share, one round before each look at the follower.
         monotonic: seconds.
     """
     last = monotonic() - AGE
     delay = 0.0
     while not wait(delay):
-        delay = TICK
+        delay = 0.0 if upkeep is not None and upkeep.step() else TICK
         try:
             behind = follower.progress().behind
             if behind and (behind >= FULL_BATCH or monotonic() - last >= AGE):
                 last = monotonic()
-                delay = 0.0 if follower.step() >= FULL_BATCH else TICK
+                delay = 0.0 if follower.step() >= FULL_BATCH else delay
                 follower.tidy()
             elif follower.tidy():
                 delay = 0.0
@@ -119,10 +132,11 @@ def run_worker(settings: Settings) -> None:
         if wait(TICK):
             return
     try:
-        follower = open_follower(settings)
+        follower, upkeep = open_follower(settings), open_upkeep(settings)
         try:
-            follow(follower, wait)
+            follow(follower, wait, upkeep=upkeep)
         finally:
+            upkeep.close()
             follower.close()
     finally:
         lease.release()

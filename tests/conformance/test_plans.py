@@ -137,9 +137,8 @@ class Log(NamedTuple):
 def opened(path: Path, index: Path | None, watch: Watch) -> Log:
     """A reader of the table."""
     database = SqliteDatabase(path, index, clock=lambda: 0)
-    return Log(
-        Reader(database.events, database.index, TokenCipher(b"k" * 32, lambda n: b"n" * n)), database, watch
-    )
+    cipher = TokenCipher(b"k" * 32, lambda n: b"n" * n)
+    return Log(Reader(database.events, database.index, database.log, cipher), database, watch)
 
 
 @pytest.fixture(scope="module", params=["no statistics", "statistics"])

@@ -218,7 +218,7 @@ class World:
         self.author = Author(self.clock, seed)
         self.follower = self.stores.follower()
         cipher = TokenCipher(b"k" * 32, self.random.randbytes)
-        self.reader = Reader(self.stores.events, self.stores.index, cipher)
+        self.reader = Reader(self.stores.events, self.stores.index, self.stores.log, cipher)
 
     def close(self) -> None:
         """Let go of the files."""

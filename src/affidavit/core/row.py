@@ -19,6 +19,7 @@ __all__ = [
     "COLUMNS",
     "LATE_AFTER",
     "ROW_VERSION",
+    "Place",
     "Recorded",
     "Row",
     "StoredEvent",
@@ -98,21 +99,39 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     size: int
 
 
+class Place(NamedTuple):
+    """Where an event stands in the log.
+
+    Attributes:
+        tree: the number of its tree, inside the store.
+        index: of its leaf.
+        hash: of its leaf.
+        published: whether a signed checkpoint covers it.
+    """
+
+    tree: int
+    index: int  # type: ignore[assignment]  # the word of RFC 6962, and no method of tuples here
+    hash: bytes
+    published: bool
+
+
 class StoredEvent:
     """One row of the event table, its groups decoded on demand.
 
     Attributes are named as the columns; times are microseconds since 1970 UTC; a group that was erased or has
-    expired is ``None``.
+    expired is ``None``. ``place`` is ``None`` until a reader of the log has set it, and while it is pending.
     """
 
-    __slots__ = ("_groups", "_values", "seq")
+    __slots__ = ("_groups", "_values", "place", "seq")
 
     seq: int
+    place: Place | None
     _values: tuple[Any, ...]
     _groups: dict[str, Any] | None
 
     def __init__(self, seq: int, values: tuple[Any, ...]) -> None:
         self.seq = seq
+        self.place = None
         self._values = values
         self._groups = None
 
@@ -138,9 +157,21 @@ class StoredEvent:
     recorded_at: int = property(lambda self: self._values[19])  # type: ignore[assignment]
 
     @property
+    def values(self) -> tuple[Any, ...]:
+        """The columns in the order of :data:`COLUMNS`."""
+        return self._values
+
+    @property
     def occurred_at(self) -> int:
         """When it happened, from the id."""
         return microseconds_of(self._values[0])
+
+    @property
+    def state(self) -> str:
+        """``pending``, ``sequenced`` or ``published``."""
+        if self.place is None:
+            return "pending"
+        return "published" if self.place.published else "sequenced"
 
     @property
     def late(self) -> bool:
@@ -197,7 +228,9 @@ def encode_event(event: StoredEvent, title: str | None = None) -> bytes:
         f'"outcome":"{values[5]}","severity":"{values[6]}","source":"{values[7]}"',
         '"imported":true' if values[8] else "",
         f'"parent_id":"{format_id(values[9])}"' if values[9] is not None else "",
-        f'"state":"pending","late":{"true" if event.late else "false"}',
+        f'"state":"{event.state}"',
+        f'"index":{event.place.index}' if event.place is not None else "",
+        f'"late":{"true" if event.late else "false"}',
         *(text[1:-1] for text in values[12:17] if text is not None),
         f'"facts":{values[10]}' if values[10] is not None else "",
     ]

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
 
+from affidavit.core.credentials import INSTANCE
 from affidavit.core.leaf import LEAF_VERSION, Unencodable, encode_invalid, encode_leaf
+from affidavit.core.names import name_is_valid
+from affidavit.core.row import StoredEvent
 
-__all__ = ["LeafBytes", "RowVersionError", "leaf_of"]
+__all__ = ["LeafBytes", "RowVersionError", "home_of", "leaf_of", "leaf_of_event"]
 
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_VERSION, _FACTS, _FIRST, _END = 1, 10, 12, 17
+_VERSION, _ORGANIZATION, _FACTS, _FIRST, _END = 1, 2, 10, 12, 17
 
 
 class RowVersionError(Exception):
@@ -24,6 +28,24 @@ class LeafBytes(NamedTuple):
 
     entry: bytes
     invalid: str | None
+
+
+@lru_cache(maxsize=65_536)
+def _name(raw: bytes) -> str | None:
+    try:
+        name = raw.decode()
+    except UnicodeDecodeError:
+        return None
+    return name if name_is_valid(name) else None
+
+
+def home_of(organization: Any) -> str:
+    """The organization in whose tree a row gets its leaf: its own, or the instance's where that is no name.
+
+    Args:
+        organization: the column as it stands, text as UTF-8 bytes.
+    """
+    return (_name(organization) if type(organization) is bytes else None) or INSTANCE
 
 
 def leaf_of(values: Sequence[Any], hex_digits: str) -> LeafBytes:
@@ -40,6 +62,8 @@ def leaf_of(values: Sequence[Any], hex_digits: str) -> LeafBytes:
     if type(version) is int and version > LEAF_VERSION:
         raise RowVersionError(version)
     try:
+        if type(values[_ORGANIZATION]) is not bytes or _name(values[_ORGANIZATION]) is None:
+            raise Unencodable("organization must be a name")
         for text in values[_FIRST:_END]:
             if type(text) is bytes and text != b"{}":
                 _object(text)
@@ -48,3 +72,9 @@ def leaf_of(values: Sequence[Any], hex_digits: str) -> LeafBytes:
         return LeafBytes(encode_leaf(values, hex_digits), None)
     except (Unencodable, msgspec.MsgspecError, UnicodeDecodeError) as error:
         return LeafBytes(encode_invalid(values, hex_digits), str(error)[:200])
+
+
+def leaf_of_event(event: StoredEvent, hex_digits: str) -> LeafBytes:
+    """The leaf of an event as a reader has it."""
+    values = [value.encode() if type(value) is str else value for value in event.values]
+    return leaf_of(values, hex_digits)

@@ -17,6 +17,7 @@ from affidavit.core.filter import Filter
 from affidavit.core.row import StoredEvent
 from affidavit.core.times import HOUR
 from affidavit.errors import InvalidQuery, NotFound
+from affidavit.storage.log import LogStore
 from affidavit.storage.protocols import COUNTED, EventIndex, EventStore, Progress
 
 __all__ = ["FACETS", "Bucket", "Facets", "Histogram", "Page", "Reader"]
@@ -94,9 +95,10 @@ class Facets(NamedTuple):
 class Reader:
     """Answers questions about recorded events. Safe to use from several threads."""
 
-    def __init__(self, events: EventStore, index: EventIndex, cipher: Cipher) -> None:
+    def __init__(self, events: EventStore, index: EventIndex, log: LogStore, cipher: Cipher) -> None:
         self._events = events
         self._index = index
+        self._log = log
         self._cipher = cipher
 
     def page(
@@ -130,7 +132,7 @@ class Reader:
         following = found.position
         caught_up = order == "asc" and following is not None and following.seq >= self._events.last_seq()
         return Page(
-            found.events,
+            self._placed(found.events),
             seal_token(following, question, self._cipher) if following is not None else None,
             found.watermark,
             caught_up,
@@ -150,8 +152,15 @@ class Reader:
         names: Sequence[str] = self._events.organizations() if organizations is ALL else organizations
         for name in names:
             if found := self._events.fetch(name, [event_id]):
-                return found[0]
+                return self._placed(found)[0]
         raise NotFound("There is no event with this id.")
+
+    def _placed(self, events: list[StoredEvent]) -> list[StoredEvent]:
+        """The same events, each with its place in the log."""
+        places = self._log.places(events)
+        for event in events:
+            event.place = places.get(event.seq)
+        return events
 
     def organizations(self) -> list[str]:
         """Every organization that has an event."""
@@ -277,7 +286,7 @@ class Reader:
             )
             events = [event for event in found.events if event.seq <= last_seq]
             if events:
-                yield events
+                yield self._placed(events)
             position = found.position
             if order == "asc" and position is not None and position.seq >= last_seq:
                 return

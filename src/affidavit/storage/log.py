@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from affidavit.core.merkle import Frontier
-from affidavit.core.row import StoredEvent
+from affidavit.core.row import Place, StoredEvent
 
 __all__ = [
     "Alarm",
@@ -23,7 +23,6 @@ __all__ = [
     "LogWriter",
     "Manifest",
     "ManifestStore",
-    "Placed",
     "Published",
     "Queue",
     "QueueProgress",
@@ -179,22 +178,6 @@ class LogWriter(Protocol):
         ...
 
 
-class Placed(NamedTuple):
-    """Where an event stands in the log.
-
-    Attributes:
-        tree: the number of its tree.
-        index: of its leaf.
-        hash: of its leaf.
-        published: whether a signed checkpoint covers it.
-    """
-
-    tree: int
-    index: int  # type: ignore[assignment]
-    hash: bytes
-    published: bool
-
-
 class LogStore(Protocol):
     """Reads the trees. Answers rightly while the worker writes; a missing log file has no trees."""
 
@@ -206,7 +189,7 @@ class LogStore(Protocol):
         """The tree with this origin, whatever its host."""
         ...
 
-    def places(self, events: Sequence[StoredEvent]) -> Mapping[int, Placed]:
+    def places(self, events: Sequence[StoredEvent]) -> Mapping[int, Place]:
         """``seq`` to the place, of those that have a leaf; the newest incarnation wins."""
         ...
 
@@ -223,6 +206,10 @@ class LogStore(Protocol):
 
     def checkpoints(self, tree: int) -> list[Published]:
         """All that are kept, by size; the newest is the last one."""
+        ...
+
+    def newest(self, tree: int) -> Published | None:
+        """The last of :meth:`checkpoints`; ``None`` where there is none."""
         ...
 
 

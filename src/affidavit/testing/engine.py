@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from affidavit.storage.log import AlarmStore, LogStore, LogWriter, ManifestStore, Queue
 from affidavit.storage.protocols import EventIndex, EventStore, Follower
 from affidavit.storage.settings import CatalogStore, LoginStore, OrganizationStore, SessionStore, TokenStore
 
-__all__ = ["Engine", "Stores"]
+__all__ = ["Engine", "LogSide", "Stores"]
+
+
+class LogSide(Queue, LogWriter, ManifestStore, AlarmStore, Protocol):
+    """What the holder of the worker's lease writes the log with."""
+
+    def close(self) -> None:
+        """Let go of its files."""
+        ...
 
 
 class Stores(Protocol):
@@ -46,6 +55,15 @@ class Stores(Protocol):
     @property
     def catalogs(self) -> CatalogStore:
         """Pushed catalogs."""
+        ...
+
+    @property
+    def log(self) -> LogStore:
+        """Reads the trees."""
+        ...
+
+    def log_side(self) -> LogSide:
+        """A writer of the log, as a worker process would open it; the caller closes it."""
         ...
 
     def follower(self) -> Follower:

@@ -8,6 +8,7 @@ from pathlib import Path
 from affidavit.storage.protocols import Follower
 from affidavit.storage.sqlite.database import SqliteDatabase, migrate_file
 from affidavit.storage.sqlite.follower import IndexFollower
+from affidavit.storage.sqlite.log_writer import SqliteLogWriter
 from affidavit.storage.sqlite.settings import (
     SqliteCatalogs,
     SqliteLogins,
@@ -15,6 +16,7 @@ from affidavit.storage.sqlite.settings import (
     SqliteSessions,
     SqliteTokens,
 )
+from affidavit.testing.engine import LogSide
 
 __all__ = ["SqliteEngine", "SqliteStores", "empty_database"]
 
@@ -37,6 +39,7 @@ class SqliteStores:
         self.database = SqliteDatabase(path, clock=clock)
         self.events = self.database.events
         self.index = self.database.index
+        self.log = self.database.log
         self.organizations = SqliteOrganizations(self.database)
         self.tokens = SqliteTokens(self.database)
         self.logins = SqliteLogins(self.database)
@@ -46,6 +49,10 @@ class SqliteStores:
     def follower(self) -> Follower:
         """A new follower of the index."""
         return IndexFollower(self.database.path, self.database.index_path)
+
+    def log_side(self) -> LogSide:
+        """A new writer of the log."""
+        return SqliteLogWriter(self.database.path, self.database.log_path)
 
     def lose_index(self) -> None:
         """Delete the index file; what stands beside it stays behind, as after ``rm app-index.db``."""

@@ -12,6 +12,9 @@ MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _GAUGES = {
     "events": "Events in the database.",
+    "queue_events": "Events that have no leaf yet.",
+    "queue_age_seconds": "Age of the oldest of them: how far sequencing is behind.",
+    "alarms": "What an operator must look at; affidavit log status says what.",
     "index_position": "Place in recording order up to which the search index is complete.",
     "index_behind_events": "Events that the search index does not hold yet.",
     "index_behind_seconds": "Age of the oldest of them.",

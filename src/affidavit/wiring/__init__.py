@@ -9,10 +9,10 @@ from affidavit.wiring.store import (
     clock,
     lease_path,
     migrate,
-    open_follower,
     open_store,
     planned_migrations,
 )
+from affidavit.wiring.work import open_follower, open_upkeep
 
 __all__ = [
     "Instance",
@@ -22,5 +22,6 @@ __all__ = [
     "migrate",
     "open_follower",
     "open_store",
+    "open_upkeep",
     "planned_migrations",
 ]

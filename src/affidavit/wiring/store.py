@@ -27,13 +27,11 @@ from affidavit.core.row import Recorded, Row
 from affidavit.enrich.client import label
 from affidavit.enrich.context import Enrichment
 from affidavit.errors import ConfigError
+from affidavit.log.prover import Prover
 from affidavit.log.reader import Reader
 from affidavit.recorder.intake import Intake, Rights
-from affidavit.storage.protocols import Follower
 from affidavit.storage.settings import CatalogStore
 from affidavit.storage.sqlite import database as sqlite
-from affidavit.storage.sqlite.connect import index_path
-from affidavit.storage.sqlite.follower import IndexFollower
 from affidavit.storage.sqlite.settings import (
     SqliteCatalogs,
     SqliteLogins,
@@ -46,9 +44,9 @@ __all__ = [
     "Instance",
     "LiveCatalogs",
     "clock",
+    "database_path",
     "lease_path",
     "migrate",
-    "open_follower",
     "open_store",
     "planned_migrations",
 ]
@@ -100,6 +98,8 @@ class Instance:
     Attributes:
         intake: prepares and records events.
         reader: answers questions.
+        log: the trees, manifests and alarms.
+        prover: makes proofs from them.
         organizations, tokens, logins, sessions: settings, each change an event.
         catalog_store: pushed catalogs.
         authentication: recognises credentials.
@@ -122,11 +122,14 @@ class Instance:
             enrich=enrichment,
             source=source,
         )
+        self.log = database.log
+        self.prover = Prover(database.log)
         self.access_events = AccessEvents(self._prepare_ours, source)
         make_data_dir(settings)
         self.reader = Reader(
             database.events,
             database.index,
+            database.log,
             TokenCipher(load_key(settings.data_dir / "token.key", entropy), entropy),
         )
         self.organizations = OrganizationSettings(
@@ -184,8 +187,14 @@ class Instance:
         """Where the queue and the index stand, for operators; raises where the database does not answer."""
         progress = self.reader.progress()
         waited = clock() - progress.waiting_since if progress.waiting_since is not None else 0
+        position = self.log.position()
+        oldest = self._database.events.after(position, 1)
+        age = clock() - oldest[0].recorded_at if oldest else 0
         return {
             "events": progress.seq + progress.behind,
+            "queue_events": max(0, progress.seq + progress.behind - position),
+            "queue_age_seconds": max(0, age) / 1_000_000,
+            "alarms": len(self.log.alarms()),
             "index_position": progress.seq,
             "index_behind_events": progress.behind,
             "index_behind_seconds": max(0, waited) / 1_000_000,
@@ -196,7 +205,8 @@ class Instance:
         self._database.close()
 
 
-def _path(settings: Settings) -> Path:
+def database_path(settings: Settings) -> Path:
+    """The SQLite file of these settings."""
     path = settings.database_path
     if path is None:
         raise ConfigError("This version keeps events in an SQLite file; use sqlite:///file.db")
@@ -214,10 +224,10 @@ def open_store(settings: Settings, *, migrate: bool = False, source: str = "api"
     Raises:
         StorageError: it cannot be used; the message says what to do.
     """
-    path = _path(settings)
+    path = database_path(settings)
     if migrate:
         sqlite.migrate_file(path)
-    database = sqlite.SqliteDatabase(path, settings.index_database, clock=clock)
+    database = sqlite.SqliteDatabase(path, settings.index_database, settings.log_database, clock=clock)
     try:
         return Instance(settings, database, source)
     except BaseException:
@@ -227,21 +237,15 @@ def open_store(settings: Settings, *, migrate: bool = False, source: str = "api"
 
 def migrate(settings: Settings) -> list[tuple[int, str]]:
     """Make or upgrade the schema; number and name of each step that was applied."""
-    return [(step.number, step.name) for step in sqlite.migrate_file(_path(settings))]
+    return [(step.number, step.name) for step in sqlite.migrate_file(database_path(settings))]
 
 
 def planned_migrations(settings: Settings) -> list[tuple[int, str]]:
     """Number and name of each step that :func:`migrate` would apply."""
-    return [(step.number, step.name) for step in sqlite.planned(_path(settings))]
-
-
-def open_follower(settings: Settings) -> Follower:
-    """What the worker keeps up to date."""
-    path = _path(settings)
-    return IndexFollower(path, settings.index_database or index_path(path))
+    return [(step.number, step.name) for step in sqlite.planned(database_path(settings))]
 
 
 def lease_path(settings: Settings) -> Path:
     """The file whose lock makes one worker of a database the active one."""
-    path = _path(settings)
+    path = database_path(settings)
     return path.with_name(f"{path.with_suffix('').name}-worker.lock")

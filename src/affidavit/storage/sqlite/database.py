@@ -12,6 +12,8 @@ from affidavit.storage.sqlite import migrate
 from affidavit.storage.sqlite.connect import connect, index_path
 from affidavit.storage.sqlite.events import SqliteEvents
 from affidavit.storage.sqlite.index import SqliteIndex
+from affidavit.storage.sqlite.log_file import log_path
+from affidavit.storage.sqlite.log_store import SqliteLog
 from affidavit.storage.sqlite.readers import Readers
 from affidavit.storage.sqlite.writer import GroupCommit, Writer, insert_rows
 
@@ -46,12 +48,16 @@ class SqliteDatabase:
     Args:
         path: the app's file; it exists and its schema is current.
         index: the index file; ``None`` puts it beside.
+        log: the log file; ``None`` puts it beside.
         clock: microseconds since 1970 UTC.
     """
 
-    def __init__(self, path: Path, index: Path | None = None, *, clock: Callable[[], int]) -> None:
+    def __init__(
+        self, path: Path, index: Path | None = None, log: Path | None = None, *, clock: Callable[[], int]
+    ) -> None:
         self.path = path
         self.index_path = index or index_path(path)
+        self.log_path = log or log_path(path)
         self._clock = clock
         self.readers = Readers(path, self.index_path)
         try:
@@ -61,6 +67,7 @@ class SqliteDatabase:
             raise
         self.events = SqliteEvents(self.writer, self.readers)
         self.index = SqliteIndex(self.readers, self.index_path)
+        self.log = SqliteLog(self.log_path)
         self._group: GroupCommit | None = None
 
     @property
@@ -105,4 +112,5 @@ class SqliteDatabase:
         if self._group is not None:
             self._group.close()
         self.readers.close()
+        self.log.close()
         self.writer.close()

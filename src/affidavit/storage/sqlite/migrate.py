@@ -13,7 +13,12 @@ from typing import NamedTuple
 from affidavit import errors
 from affidavit.storage.sqlite.connect import translated
 
-__all__ = ["Migration", "applied", "available", "check", "migrate", "pending"]
+__all__ = ["EVENTS", "LOG", "Migration", "applied", "available", "check", "migrate", "pending"]
+
+EVENTS = "migrations"
+"""Folder of the steps of the app's file."""
+LOG = "migrations_log"
+"""Folder of the steps of the log file."""
 
 
 class Migration(NamedTuple):
@@ -32,12 +37,10 @@ class Migration(NamedTuple):
     checksum: str
 
 
-def available() -> list[Migration]:
-    """The migrations that this version brings, in order."""
+def available(folder: str = EVENTS) -> list[Migration]:
+    """The migrations of one file that this version brings, in order."""
     steps = []
-    for file in sorted(
-        files("affidavit.storage.sqlite").joinpath("migrations").iterdir(), key=lambda f: f.name
-    ):
+    for file in sorted(files("affidavit.storage.sqlite").joinpath(folder).iterdir(), key=lambda f: f.name):
         if file.name.endswith(".sql"):
             number, _, name = file.name.removesuffix(".sql").partition("_")
             sql = file.read_text(encoding="utf-8")
@@ -57,7 +60,7 @@ def applied(connection: sqlite3.Connection, path: Path) -> dict[int, tuple[str, 
         return {number: (name, checksum) for number, name, checksum in rows}
 
 
-def pending(connection: sqlite3.Connection, path: Path) -> list[Migration]:
+def pending(connection: sqlite3.Connection, path: Path, folder: str = EVENTS) -> list[Migration]:
     """What :func:`migrate` would do.
 
     Raises:
@@ -65,7 +68,7 @@ def pending(connection: sqlite3.Connection, path: Path) -> list[Migration]:
         SchemaChanged: an applied migration has another text here.
     """
     done = applied(connection, path)
-    steps = available()
+    steps = available(folder)
     if done and max(done) > len(steps):
         raise errors.SchemaTooNew(
             f"{path} is at schema {max(done)}, this version knows {len(steps)}; upgrade Affidavit."
@@ -79,20 +82,24 @@ def pending(connection: sqlite3.Connection, path: Path) -> list[Migration]:
     return [step for step in steps if step.number not in done]
 
 
-def check(connection: sqlite3.Connection, path: Path) -> None:
+def check(connection: sqlite3.Connection, path: Path, folder: str = EVENTS) -> None:
     """Raise unless the schema is exactly what this version works with.
 
     Raises:
         SchemaMissing: migrations are to be applied first.
     """
-    if missing := pending(connection, path):
+    if missing := pending(connection, path, folder):
         raise errors.SchemaMissing(
             f"{path} lacks {len(missing)} of this version's migrations; run: affidavit migrate"
         )
 
 
 def migrate(
-    connection: sqlite3.Connection, path: Path, *, clock: Callable[[], float] = time.time
+    connection: sqlite3.Connection,
+    path: Path,
+    folder: str = EVENTS,
+    *,
+    clock: Callable[[], float] = time.time,
 ) -> list[Migration]:
     """Bring the schema up to date; several processes may try at once, the write lock lets one in at a time.
 
@@ -104,7 +111,7 @@ def migrate(
         with translated(path):
             connection.execute("BEGIN IMMEDIATE")
             try:
-                step = _apply_next(connection, path, clock)
+                step = _apply_next(connection, path, folder, clock)
                 connection.execute("COMMIT")
             except BaseException:
                 connection.execute("ROLLBACK")
@@ -114,13 +121,15 @@ def migrate(
         done.append(step)
 
 
-def _apply_next(connection: sqlite3.Connection, path: Path, clock: Callable[[], float]) -> Migration | None:
+def _apply_next(
+    connection: sqlite3.Connection, path: Path, folder: str, clock: Callable[[], float]
+) -> Migration | None:
     connection.execute(
         "CREATE TABLE IF NOT EXISTS affidavit_migrations ("
         " number INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL,"
         " applied_at INTEGER NOT NULL)"
     )
-    steps = pending(connection, path)
+    steps = pending(connection, path, folder)
     if not steps:
         return None
     step = steps[0]

@@ -1,0 +1,73 @@
+"""The log file: where it stands, how it is made, and that it belongs to this database."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+from affidavit import errors
+from affidavit.core.merkle import HASH_SIZE, Frontier
+from affidavit.storage.log import Tree
+from affidavit.storage.sqlite import migrate
+from affidavit.storage.sqlite.connect import connect, inode, translated
+
+__all__ = ["TREE_COLUMNS", "log_path", "open_log", "pack_frontier", "tree_of", "unpack_frontier"]
+
+TREE_COLUMNS = "tree, organization, host, hex, incarnation, first_seq, size, published"
+
+
+def log_path(database: Path) -> Path:
+    """Where the log of a database stands: ``app.db`` has ``app-log.db``."""
+    return database.with_name(f"{database.with_suffix('').name}-log.db")
+
+
+def tree_of(row: tuple[object, ...]) -> Tree:
+    """A tree from a row of :data:`TREE_COLUMNS`."""
+    return Tree(*row)  # type: ignore[arg-type]
+
+
+def pack_frontier(frontier: Frontier) -> bytes:
+    """The column ``frontier``: 32 bytes a hash, the greatest subtree first."""
+    return b"".join(frontier.hashes)
+
+
+def unpack_frontier(size: int, packed: bytes) -> Frontier:
+    """The inverse of :func:`pack_frontier`."""
+    return Frontier(size, [packed[at : at + HASH_SIZE] for at in range(0, len(packed), HASH_SIZE)])
+
+
+def open_log(path: Path, database_id: str, *, make: bool) -> sqlite3.Connection:
+    """Open the log file for the holder of the worker's lease, its schema current.
+
+    Args:
+        path: of the log file.
+        database_id: of the app's file that it must belong to.
+        make: whether a missing file is made. Not where something remembers that there was one.
+
+    Raises:
+        LogMismatch: the file is missing and may not be made, or belongs to another database.
+    """
+    if inode(path) is None:
+        if not make:
+            raise errors.LogMismatch(
+                f"The log file {path} is missing although checkpoints were signed; restore it, or begin a new"
+                " incarnation with: affidavit log reopen"
+            )
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    connection = connect(path, writer=True)
+    try:
+        migrate.migrate(connection, path, migrate.LOG)
+        with translated(path):
+            connection.execute("PRAGMA secure_delete = ON")
+            connection.execute("INSERT OR IGNORE INTO affidavit_log VALUES (1, ?)", (database_id,))
+            (owner,) = connection.execute("SELECT database_id FROM affidavit_log").fetchone()
+        if owner != database_id:
+            raise errors.LogMismatch(
+                f"The log file {path} belongs to another database ({owner[:8]}, not {database_id[:8]});"
+                " restore the two files together, or begin a new incarnation with: affidavit log reopen"
+            )
+    except BaseException:
+        connection.close()
+        raise
+    return connection

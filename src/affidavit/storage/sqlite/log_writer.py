@@ -1,0 +1,345 @@
+"""The worker's side of the log: what waits is read from the app's file, the trees grow in the log file.
+
+The app's file is only read, so recording never waits for its log. :mod:`affidavit.storage.log` says what is
+promised. The order is: read the rows, sync the app's write-ahead log, commit the leaves with the new place.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from affidavit import errors
+from affidavit.core.leaf import LEAF_VERSION
+from affidavit.core.merkle import Frontier, leaf_hash
+from affidavit.core.row import COLUMNS
+from affidavit.core.sealing import RowVersionError, home_of, leaf_of
+from affidavit.core.times import HOUR
+from affidavit.storage.log import Alarm, Claimed, Grown, Manifest, Published, QueueProgress, Tree
+from affidavit.storage.sqlite.connect import connect, inode, translated
+from affidavit.storage.sqlite.log_file import (
+    TREE_COLUMNS,
+    open_log,
+    pack_frontier,
+    tree_of,
+    unpack_frontier,
+)
+
+__all__ = ["SqliteLogWriter"]
+
+_ROWS = f"SELECT seq, {', '.join(COLUMNS)} FROM affidavit_events WHERE seq"
+_VERSION, _ORGANIZATION = COLUMNS.index("version"), COLUMNS.index("organization")
+
+
+class SqliteLogWriter:
+    """Queue, LogWriter, ManifestStore and AlarmStore of one SQLite store.
+
+    Args:
+        database: the app's file.
+        log: the log file.
+        make: whether a missing log file is made.
+
+    Raises:
+        LogMismatch: the log file is missing and may not be made, or belongs to another database.
+    """
+
+    def __init__(self, database: Path, log: Path, *, make: bool = True) -> None:
+        self._database = database
+        self._path = log
+        self._events = self._open_events()
+        try:
+            with translated(database):
+                row = self._events.execute(
+                    "SELECT value FROM affidavit_meta WHERE key = 'database_id'"
+                ).fetchone()
+            self._log = open_log(log, row[0].decode() if row else "", make=make)
+        except BaseException:
+            self._events.close()
+            raise
+        self._log_inode = inode(log)
+        self._after = 0
+
+    def _open_events(self) -> sqlite3.Connection:
+        connection = connect(self._database, writer=False)
+        # Texts as they stand: what is not UTF-8 must not stop the queue.
+        connection.text_factory = bytes
+        self._events_inode = inode(self._database)
+        return connection
+
+    def _follow(self) -> None:
+        """Open the app's file anew where another stands under its path; a log file must stay what it is."""
+        if inode(self._database) != self._events_inode:
+            self._events.close()
+            self._events = self._open_events()
+        if inode(self._path) != self._log_inode:
+            raise errors.LogMismatch(
+                f"The log file {self._path} was deleted or replaced under the worker; put it back and start"
+                " the worker again, or see: affidavit log status"
+            )
+
+    # Queue
+
+    def claim(self, limit: int) -> Sequence[Claimed]:
+        """See :class:`affidavit.storage.log.Queue`."""
+        self._follow()
+        with translated(self._path):
+            seq, event_id, leaf = self._log.execute("SELECT seq, id, leaf FROM affidavit_position").fetchone()
+        with translated(self._database), self._snapshot():
+            if seq:
+                self._check_anchor(seq, event_id, leaf)
+            rows = self._events.execute(f"{_ROWS} > ? ORDER BY seq LIMIT ?", (seq, limit)).fetchall()
+        self._after = seq
+        claimed = [Claimed(row[0], row[1:]) for row in rows]
+        for at, each in enumerate(claimed):
+            version = each.values[_VERSION]
+            if type(version) is int and version > LEAF_VERSION:
+                if at == 0:
+                    raise errors.RowTooNew(
+                        f"The event at place {each.seq} has version {version}, this worker knows"
+                        f" {LEAF_VERSION}; upgrade it. Recording goes on, sequencing waits."
+                    )
+                return claimed[:at]
+        return claimed
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[None]:
+        self._events.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._events.execute("ROLLBACK")
+
+    def _check_anchor(self, seq: int, event_id: bytes, leaf: bytes) -> None:
+        """The row at the queue's place must be the one that was sequenced there: same id and same leaf."""
+        row = self._events.execute(f"{_ROWS} = ?", (seq,)).fetchone()
+        if row is None:
+            raise errors.LogMismatch(
+                f"The event at place {seq}, the last one with a leaf, is not in {self._database}: that file"
+                " was restored from before. Restore it with its log, or see: affidavit log reopen"
+            )
+        values = row[1:]
+        tree = self._log.execute(
+            "SELECT hex FROM affidavit_trees WHERE organization = ? LIMIT 1",
+            (home_of(values[_ORGANIZATION]),),
+        ).fetchone()
+        try:
+            same = (
+                tree is not None
+                and values[0] == event_id
+                and leaf_hash(leaf_of(values, tree[0]).entry) == leaf
+            )
+        except RowVersionError:
+            same = False
+        if not same:
+            raise errors.LogMismatch(
+                f"The event at place {seq}, the last one with a leaf, is another one now: {self._database}"
+                " was restored from before and written to, or edited. See: affidavit fsck and affidavit log"
+            )
+
+    def settle(self, claimed: Sequence[Claimed]) -> None:
+        """See :class:`affidavit.storage.log.Queue`. Without a ``-wal`` all is in the synced main file."""
+        if not claimed:
+            return
+        try:
+            descriptor = os.open(f"{self._database}-wal", os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise errors.StorageError(f"{self._database}-wal cannot be synced: {error.strerror}") from error
+        try:
+            os.fdatasync(descriptor)
+        except OSError as error:
+            raise errors.StorageError(f"{self._database}-wal cannot be synced: {error.strerror}") from error
+        finally:
+            os.close(descriptor)
+
+    def progress(self) -> QueueProgress:
+        """See :class:`affidavit.storage.log.Queue`."""
+        with translated(self._path):
+            (seq,) = self._log.execute("SELECT seq FROM affidavit_position").fetchone()
+        if inode(self._database) != self._events_inode:
+            self._follow()
+        with translated(self._database):
+            (last,) = self._events.execute("SELECT coalesce(max(seq), 0) FROM affidavit_events").fetchone()
+            oldest = self._events.execute(
+                "SELECT recorded_at FROM affidavit_events WHERE seq > ? ORDER BY seq LIMIT 1", (seq,)
+            ).fetchone()
+        return QueueProgress(seq, max(0, last - seq), None if oldest is None else oldest[0])
+
+    # LogWriter
+
+    def heads(self, organizations: Iterable[str]) -> Mapping[str, tuple[Tree, Frontier]]:
+        """See :class:`affidavit.storage.log.LogWriter`."""
+        found = {}
+        with translated(self._path):
+            for organization in organizations:
+                row = self._log.execute(
+                    f"SELECT {TREE_COLUMNS}, frontier FROM affidavit_trees WHERE organization = ?"
+                    " ORDER BY incarnation DESC LIMIT 1",
+                    (organization,),
+                ).fetchone()
+                if row is not None:
+                    tree = tree_of(row[:-1])
+                    found[organization] = tree, unpack_frontier(tree.size, row[-1])
+        return found
+
+    def next_number(self) -> int:
+        """See :class:`affidavit.storage.log.LogWriter`."""
+        with translated(self._path):
+            (number,) = self._log.execute("SELECT coalesce(max(tree), 0) + 1 FROM affidavit_trees").fetchone()
+        return int(number)
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """A write transaction of the log file, durable when the block has ended, nothing when it raises."""
+        with translated(self._path):
+            self._log.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._log
+                self._log.execute("COMMIT")
+            except BaseException:
+                if self._log.in_transaction:
+                    self._log.execute("ROLLBACK")
+                raise
+
+    def append(self, claimed: Sequence[Claimed], grown: Sequence[Grown]) -> None:
+        """See :class:`affidavit.storage.log.LogWriter`."""
+        last = claimed[-1]
+        hashes = {leaf.seq: leaf.hash for growth in grown for leaf in growth.leaves[-1:]}
+        with self.transaction() as log:
+            for growth in grown:
+                _grow(log, growth)
+            leaf = hashes.get(last.seq) or _stored_leaf(log, last.seq)
+            moved = log.execute(
+                "UPDATE affidavit_position SET seq = ?, id = ?, leaf = ? WHERE seq = ?",
+                (last.seq, last.values[0], leaf, self._after),
+            )
+            if moved.rowcount != 1:
+                raise errors.LogMoved(f"The queue no longer stands at {self._after}.")
+
+    def unpublished(self) -> list[tuple[Tree, Frontier]]:
+        """See :class:`affidavit.storage.log.LogWriter`."""
+        with translated(self._path):
+            rows = self._log.execute(
+                f"SELECT {TREE_COLUMNS}, frontier FROM affidavit_trees WHERE published <> size"
+            ).fetchall()
+        return [(tree := tree_of(row[:-1]), unpack_frontier(tree.size, row[-1])) for row in rows]
+
+    def publish(self, checkpoints: Sequence[Published]) -> None:
+        """See :class:`affidavit.storage.log.LogWriter`."""
+        with self.transaction() as log:
+            for each in checkpoints:
+                _publish(log, each)
+
+    # ManifestStore
+
+    def add(self, manifest: Manifest) -> None:
+        """See :class:`affidavit.storage.log.ManifestStore`."""
+        with self.transaction() as log:
+            log.execute("INSERT OR IGNORE INTO affidavit_manifests VALUES (?, ?, ?, ?, ?, ?)", manifest)
+
+    def manifests(self, organization: str | None = None) -> list[Manifest]:
+        """See :class:`affidavit.storage.log.ManifestStore`."""
+        with translated(self._path):
+            return read_manifests(self._log, organization)
+
+    # AlarmStore
+
+    def sound(self, alarm: Alarm) -> None:
+        """See :class:`affidavit.storage.log.AlarmStore`."""
+        with self.transaction() as log:
+            log.execute(
+                "INSERT OR IGNORE INTO affidavit_alarms VALUES (?, ?, ?, ?)",
+                (alarm.kind, alarm.subject, alarm.raised_at, alarm.text),
+            )
+
+    def clear(self, kind: str, subject: str | None = None) -> None:
+        """See :class:`affidavit.storage.log.AlarmStore`."""
+        with self.transaction() as log:
+            log.execute(
+                "DELETE FROM affidavit_alarms WHERE kind = ? AND subject = coalesce(?, subject)",
+                (kind, subject),
+            )
+
+    def alarms(self) -> list[Alarm]:
+        """See :class:`affidavit.storage.log.AlarmStore`."""
+        with translated(self._path):
+            return read_alarms(self._log)
+
+    def close(self) -> None:
+        """Close both files."""
+        self._log.close()
+        self._events.close()
+
+
+def _stored_leaf(log: sqlite3.Connection, seq: int) -> bytes:
+    """The leaf of an event that was sequenced out of turn: the first one of an incarnation."""
+    (leaf,) = log.execute(
+        "SELECT hash FROM affidavit_leaves WHERE seq = ? ORDER BY tree DESC LIMIT 1", (seq,)
+    ).fetchone()
+    return bytes(leaf)
+
+
+def _grow(log: sqlite3.Connection, growth: Grown) -> None:
+    tree, frontier = growth.tree, growth.frontier
+    if tree.size == 0:
+        try:
+            log.execute(
+                f"INSERT INTO affidavit_trees ({TREE_COLUMNS}, frontier) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (*tree[:6], frontier.size, 0, pack_frontier(frontier)),
+            )
+        except sqlite3.IntegrityError as error:
+            raise errors.LogMoved(f"The tree of {tree.organization} was begun already.") from error
+    else:
+        changed = log.execute(
+            "UPDATE affidavit_trees SET size = ?, frontier = ? WHERE tree = ? AND size = ?",
+            (frontier.size, pack_frontier(frontier), tree.number, tree.size),
+        )
+        if changed.rowcount != 1:
+            raise errors.LogMoved(f"The tree of {tree.organization} no longer has {tree.size} leaves.")
+    log.executemany(
+        "INSERT INTO affidavit_leaves (tree, idx, seq, hash) VALUES (?, ?, ?, ?)",
+        [(tree.number, index, seq, digest) for seq, index, digest in growth.leaves],
+    )
+    log.executemany(
+        "INSERT INTO affidavit_tiles (tree, level, idx, hash) VALUES (?, ?, ?, ?)",
+        [(tree.number, *tile) for tile in growth.tiles],
+    )
+
+
+def _publish(log: sqlite3.Connection, checkpoint: Published) -> None:
+    earlier = log.execute(
+        "SELECT size, signed_at, cosigned FROM affidavit_checkpoints WHERE tree = ? AND size < ?"
+        " ORDER BY size DESC LIMIT 2",
+        (checkpoint.tree, checkpoint.size),
+    ).fetchall()
+    if len(earlier) == 2 and not earlier[0][2] and earlier[0][1] // HOUR == earlier[1][1] // HOUR:
+        log.execute(
+            "DELETE FROM affidavit_checkpoints WHERE tree = ? AND size = ?", (checkpoint.tree, earlier[0][0])
+        )
+    log.execute("INSERT OR REPLACE INTO affidavit_checkpoints VALUES (?, ?, ?, ?, ?)", checkpoint)
+    log.execute(
+        "UPDATE affidavit_trees SET published = max(published, ?) WHERE tree = ?",
+        (checkpoint.size, checkpoint.tree),
+    )
+
+
+def read_manifests(log: sqlite3.Connection, organization: str | None) -> list[Manifest]:
+    """Those of an organization, or all, oldest first."""
+    rows = log.execute(
+        "SELECT hash, organization, kind, body, note, made_at FROM affidavit_manifests"
+        " WHERE organization = coalesce(?, organization) ORDER BY made_at, hash",
+        (organization,),
+    )
+    return [Manifest(*row) for row in rows]
+
+
+def read_alarms(log: sqlite3.Connection) -> list[Alarm]:
+    """All alarms, oldest first."""
+    rows = log.execute(
+        "SELECT kind, subject, raised_at, text FROM affidavit_alarms ORDER BY raised_at, kind, subject"
+    )
+    return [Alarm(*row) for row in rows]
