@@ -40,12 +40,18 @@ def test_numbers_are_read(text: str, number: int) -> None:
         "１２",
         "٧",
         "²",
-    ]
-    + ["9223372036854775808", "1" * 20, "9" * 5000],
+    ],
 )
 def test_other_spellings_of_numbers_are_refused(text: str) -> None:
-    """(case 35) What ``int`` would take or choke on: signs, underscores, spaces, other scripts, 5,000 digits."""
+    """(case 35) What ``int`` would take: signs, underscores, spaces, other scripts."""
     with pytest.raises(Malformed, match="a size must be a decimal number from 0 to 9223372036854775807"):
+        strict.integer(text, "a size")
+
+
+@pytest.mark.parametrize("text", ["9223372036854775808", "1" * 20, "9" * 5000])
+def test_greater_numbers_are_refused(text: str) -> None:
+    """(case 49) Above 2**63 - 1, and with 5,000 digits, which ``int`` would choke on."""
+    with pytest.raises(Malformed, match="from 0 to 9223372036854775807"):
         strict.integer(text, "a size")
 
 
@@ -56,9 +62,7 @@ def test_a_number_may_have_a_lower_limit() -> None:
         strict.integer("256", "a width", 255)
 
 
-@pytest.mark.parametrize(
-    "text", ["A", "AA", "AAA", "AA=", "A===", "AA===", "AAAA=", "AB==", "AAF=", "AA==AA=="]
-)
+@pytest.mark.parametrize("text", "A AA AAA AA= A=== AA=== AAAA= AB== AAF= AA==AA==".split())
 def test_other_spellings_of_base64_are_refused(text: str) -> None:
     """(case 36) Missing and surplus padding, bits that are not zero, two texts in one."""
     with pytest.raises(Malformed, match="base64"):
@@ -130,7 +134,7 @@ def test_a_value_of_another_length_is_refused() -> None:
     ],
 )
 def test_json_that_two_readers_would_read_differently_is_refused(text: str) -> None:
-    """(case 48, 49, 50, 51) Duplicate keys, also by escape, no numbers, half surrogates, two documents, a BOM."""
+    """(case 48) (case 50) (case 51) Duplicate keys, also by escape, no numbers, half surrogates, a BOM."""
     for form in (text, text.encode()):
         with pytest.raises(Malformed, match="a manifest is not strict JSON"):
             strict.json_of(form, "a manifest")
@@ -144,7 +148,7 @@ def test_json_is_utf_8() -> None:
 
 
 def test_json_keeps_what_is_different_different() -> None:
-    """(case 51, 52) Composed and decomposed letters, astral characters written either way, -0 and great integers."""
+    """(case 49) (case 52) Great integers, composed and decomposed letters, astral characters, -0."""
     assert strict.json_of('["é","e\u0301"]', "x") == ["é", "e\u0301"]
     assert strict.json_of('["\\ud83d\\ude00","😀"]', "x") == ["😀", "😀"]
     assert strict.json_of(f"[{2**53 + 1},{10**400}]", "x") == [2**53 + 1, 10**400]
