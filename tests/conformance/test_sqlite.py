@@ -9,12 +9,16 @@ import pytest
 
 from affidavit.testing.author import Clock
 from affidavit.testing.conformance import (
+    AlarmStoreSuite,
     CatalogStoreSuite,
     EventIndexSuite,
     EventStoreSuite,
     FollowerSuite,
     LoginStoreSuite,
+    LogWriterSuite,
+    ManifestStoreSuite,
     OrganizationStoreSuite,
+    QueueSuite,
     SessionStoreSuite,
     TokenStoreSuite,
 )
@@ -51,6 +55,22 @@ class TestEventIndex(EventIndexSuite):
 
 
 class TestFollower(FollowerSuite):
+    pass
+
+
+class TestQueue(QueueSuite):
+    pass
+
+
+class TestLogWriter(LogWriterSuite):
+    pass
+
+
+class TestManifestStore(ManifestStoreSuite):
+    pass
+
+
+class TestAlarmStore(AlarmStoreSuite):
     pass
 
 

@@ -17,6 +17,12 @@ The fixture ``clock`` is a :class:`affidavit.testing.author.Clock`, the one that
 from affidavit.testing.conformance.event_index import EventIndexSuite
 from affidavit.testing.conformance.event_store import EventStoreSuite
 from affidavit.testing.conformance.follower import FollowerSuite
+from affidavit.testing.conformance.log import (
+    AlarmStoreSuite,
+    LogWriterSuite,
+    ManifestStoreSuite,
+    QueueSuite,
+)
 from affidavit.testing.conformance.settings import (
     CatalogStoreSuite,
     LoginStoreSuite,
@@ -26,12 +32,16 @@ from affidavit.testing.conformance.settings import (
 )
 
 __all__ = [
+    "AlarmStoreSuite",
     "CatalogStoreSuite",
     "EventIndexSuite",
     "EventStoreSuite",
     "FollowerSuite",
+    "LogWriterSuite",
     "LoginStoreSuite",
+    "ManifestStoreSuite",
     "OrganizationStoreSuite",
+    "QueueSuite",
     "SessionStoreSuite",
     "TokenStoreSuite",
 ]
