@@ -14,6 +14,8 @@
     │   ├── NotSignedIn             no credential, or one that is unknown, expired or revoked (HTTP 401)
     │   ├── MissingAbility          a credential without the ability that is asked for (HTTP 403)
     │   └── NotFound                absent, or outside the credential's scope (HTTP 404)
+    │       └── Pruned              an event whose row was taken away on purpose (HTTP 404)
+    ├── NotPublished                no signed checkpoint covers it yet (HTTP 409)
     ├── ConfigError                 a setting that is unknown or breaks its rule
     ├── IndexUnavailable            the index was deleted or broke; reads go on without it
     ├── LogError                    sequencing or signing had to stop; recording goes on
@@ -21,7 +23,8 @@
     │   ├── LogMoved                somebody else grew the tree meanwhile; load it again
     │   ├── RowTooNew               the next event was written by a newer version
     │   ├── GuardRefused            the guard is missing, behind, or saw another history
-    │   └── KeyMissing              the signing key is not there
+    │   ├── KeyMissing              the signing key is not there
+    │   └── KeyUnusable             others can read the signing key, or it is damaged
     └── StorageError                the database refused or failed (HTTP 503)
         ├── StorageBusy             another process holds the write lock for too long
         ├── StorageFull             no space left
@@ -52,13 +55,16 @@ __all__ = [
     "InvalidEvent",
     "InvalidQuery",
     "KeyMissing",
+    "KeyUnusable",
     "LogError",
     "LogMismatch",
     "LogMoved",
     "MissingAbility",
     "NotADatabase",
     "NotFound",
+    "NotPublished",
     "NotSignedIn",
+    "Pruned",
     "Refused",
     "RowTooNew",
     "SchemaChanged",
@@ -191,6 +197,18 @@ class NotFound(AccessRefused):
     category = "not_found"
 
 
+class Pruned(NotFound):
+    """The event was pruned; only the hash of its leaf is kept."""
+
+    category = "pruned"
+
+
+class NotPublished(AffidavitError):
+    """No signed checkpoint covers this yet; ask again in some seconds."""
+
+    category = "not_published"
+
+
 class ConfigError(AffidavitError):
     """A setting breaks its rule."""
 
@@ -235,6 +253,12 @@ class GuardRefused(LogError):
 
 class KeyMissing(LogError):
     """The signing key is missing; nothing is signed until it is back."""
+
+    category = "log_key"
+
+
+class KeyUnusable(LogError):
+    """The signing key cannot be used; nothing is signed until that is settled."""
 
     category = "log_key"
 

@@ -166,8 +166,8 @@ class LogWriter(Protocol):
         """
         ...
 
-    def unpublished(self) -> list[tuple[Tree, Frontier]]:
-        """The trees that have grown since their newest checkpoint."""
+    def unpublished(self, after: int = 0, limit: int = 1_000) -> list[tuple[Tree, Frontier]]:
+        """The trees that have grown since their newest checkpoint, with numbers above ``after``, in order."""
         ...
 
     def publish(self, checkpoints: Sequence[Published]) -> None:

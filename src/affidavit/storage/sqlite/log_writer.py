@@ -220,11 +220,13 @@ class SqliteLogWriter:
             if moved.rowcount != 1:
                 raise errors.LogMoved(f"The queue no longer stands at {self._after}.")
 
-    def unpublished(self) -> list[tuple[Tree, Frontier]]:
+    def unpublished(self, after: int = 0, limit: int = 1_000) -> list[tuple[Tree, Frontier]]:
         """See :class:`affidavit.storage.log.LogWriter`."""
         with translated(self._path):
             rows = self._log.execute(
-                f"SELECT {TREE_COLUMNS}, frontier FROM affidavit_trees WHERE published <> size"
+                f"SELECT {TREE_COLUMNS}, frontier FROM affidavit_trees"
+                " WHERE published <> size AND tree > ? ORDER BY tree LIMIT ?",
+                (after, limit),
             ).fetchall()
         return [(tree := tree_of(row[:-1]), unpack_frontier(tree.size, row[-1])) for row in rows]
 
