@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import signal
-import socket
 import threading
-from collections.abc import Callable, Iterator
-from types import FrameType
+from collections.abc import Callable
 
 import uvicorn
 
 from affidavit.config import Settings
-from affidavit.errors import ConfigError
+from affidavit.listener import GRACE, Server, listen
 from affidavit.web.app import create_app
 from affidavit.wiring import Instance
 from affidavit.worker import Supervisor
 
 __all__ = ["serve"]
-
-GRACE = 10
-"""Seconds that requests under way get to finish after SIGTERM or Ctrl-C."""
-BACKLOG = 2048
 
 
 def serve(instance: Instance, settings: Settings, ready: Callable[[int], None]) -> None:
@@ -35,7 +28,7 @@ def serve(instance: Instance, settings: Settings, ready: Callable[[int], None]) 
     Raises:
         ConfigError: the address cannot be listened on.
     """
-    server = _Server(
+    server = Server(
         uvicorn.Config(
             create_app(instance, settings=settings),
             log_config=None,
@@ -50,46 +43,6 @@ def serve(instance: Instance, settings: Settings, ready: Callable[[int], None]) 
     )
     worker = Supervisor(settings) if settings.worker else contextlib.nullcontext()
     threading.Thread(target=instance.warm, name="affidavit-warm", daemon=True).start()
-    with server.ended_by_signals(), _listen(settings) as listening, worker:
+    with server.ended_by_signals(), listen(settings.host, settings.port) as listening, worker:
         ready(listening.getsockname()[1])
         server.run(sockets=[listening])
-
-
-class _Server(uvicorn.Server):
-    """Returns after SIGTERM and SIGINT; uvicorn's own raises the signal again and skips what comes after.
-
-    The signals are taken before the worker is started, so that one that comes early leaves no worker behind.
-    """
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Nothing: :meth:`ended_by_signals` does it, around more than uvicorn knows of."""
-        yield
-
-    @contextlib.contextmanager
-    def ended_by_signals(self) -> Iterator[None]:
-        """While the block runs, the signals end this server instead of the process."""
-        before: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}
-        for number in (signal.SIGTERM, signal.SIGINT):
-            before[number] = signal.signal(number, self.handle_exit)
-        try:
-            yield
-        finally:
-            for caught, handler in before.items():
-                signal.signal(caught, handler)
-
-
-def _listen(settings: Settings) -> socket.socket:
-    """A socket that queues connections from now on, so that the address that is printed works at once."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((settings.host, settings.port))
-        listening.listen(BACKLOG)
-    except OSError as error:
-        listening.close()
-        raise ConfigError(
-            f"cannot listen on {settings.listen}: {error.strerror}; choose another address with --listen"
-        ) from error
-    return listening

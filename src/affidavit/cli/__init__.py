@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "Start": ("serve", "demo", "login", "worker"),
     "Read": ("events", "tail", "show", "export"),
     "Write": ("record", "import"),
+    "Evidence": ("witness",),
     "Set up": ("token", "org", "catalog", "migrate", "config", "doctor"),
 }
 """The commands under the headings of ``affidavit --help``."""
@@ -28,8 +29,12 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     "token": ("API tokens: create, list, revoke.", ("create", "list", "revoke")),
     "org": ("Organizations: create, list.", ("create", "list")),
     "catalog": ("Event types: list, show, push, check.", ("list", "show", "push", "check")),
+    "witness": ("A witness for the logs of another host: serve, key.", ("serve", "key show")),
 }
-"""The commands that have commands of their own, with what they are for."""
+"""The commands that have commands of their own, with what they are for. ``key show`` is one level deeper."""
+
+INNER: dict[str, str] = {"witness key": "The key that this witness signs with: show."}
+"""What the groups within groups are for."""
 
 _MODULES = {"import": "import_"}
 
@@ -58,9 +63,23 @@ def build() -> App:
             purpose, inner = GROUPS[name]
             group = App(name=name, help=purpose, group=heading, result_action="return_value")
             for action in inner:
-                group.command(f"{module}:{action}_command", name=action)
+                *path, last = action.split()
+                home = _within(group, name, path)
+                home.command(f"{module}:{'_'.join([*path, last])}_command", name=last)
             app.command(group)
     return app
+
+
+def _within(group: App, name: str, path: Sequence[str]) -> App:
+    """The group within a group that a path leads to, made where it is missing."""
+    from cyclopts import App
+
+    for word in path:
+        name = f"{name} {word}"
+        if word not in group:
+            group.command(App(name=word, help=INNER[name], result_action="return_value"))
+        group = group[word]
+    return group
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -39,7 +39,7 @@ def test_the_commands_of_the_product_are_there() -> None:
     named = {name for names in COMMANDS.values() for name in names}
     assert named == {
         *("serve", "worker", "demo", "login", "migrate", "record", "events", "tail", "show", "import"),
-        *("export", "token", "org", "catalog", "config", "doctor"),
+        *("export", "token", "org", "catalog", "config", "doctor", "witness"),
     }
     assert GROUPS["token"][1] == ("create", "list", "revoke")
 
