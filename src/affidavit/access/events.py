@@ -39,6 +39,7 @@ class AccessEvents:
         source: str | None = None,
         address: str | None = None,
         actor: Actor | None = None,
+        facts: dict[str, str | int] | None = None,
     ) -> list[Row]:
         """One event in each organization concerned; in :data:`INSTANCE` for all of them, or none."""
         homes = organizations if organizations is not ALL and organizations else (INSTANCE,)
@@ -50,6 +51,7 @@ class AccessEvents:
             ip=address,
             changes=_changed(changes or {}),
             metadata=metadata,
+            facts=facts,
         )
         recorded_by = by.recorded_by(address)
         return [row for home in homes for row in self._prepare([draft], home, recorded_by)]

@@ -22,6 +22,7 @@ from affidavit.core.ids import format_id
 from affidavit.core.row import COLUMNS, Recorded, Row
 from affidavit.storage.sqlite import migrate
 from affidavit.storage.sqlite.connect import connect, inode, translate
+from affidavit.storage.sqlite.pruned import Closed, closed_ranges, refuse_closed
 
 __all__ = ["GroupCommit", "Writer"]
 
@@ -98,15 +99,16 @@ class Writer:
         return result
 
     def insert_group(self, batches: Sequence[Sequence[Row]]) -> list[list[Recorded] | errors.AffidavitError]:
-        """Store several batches with one commit; a batch that conflicts fails alone."""
+        """Store several batches with one commit; a batch that is refused fails alone."""
         results: list[list[Recorded] | errors.AffidavitError] = []
         with self.transaction() as connection:
             now = self._clock()
+            closed = closed_ranges(connection)
             for batch in batches:
                 try:
-                    results.append(insert_rows(connection, batch, now))
-                except errors.IdConflict as conflict:
-                    results.append(conflict)
+                    results.append(insert_rows(connection, batch, now, closed))
+                except errors.Refused as refused:
+                    results.append(refused)
         self._weigh(sum(map(len, batches)))
         return results
 
@@ -124,13 +126,23 @@ class Writer:
             self._connection.close()
 
 
-def insert_rows(connection: sqlite3.Connection, rows: Sequence[Row], now: int) -> list[Recorded]:
+def insert_rows(
+    connection: sqlite3.Connection, rows: Sequence[Row], now: int, closed: Closed | None = None
+) -> list[Recorded]:
     """Insert a batch within the caller's transaction; it is checked whole before its first row is written.
+
+    Args:
+        connection: within a write transaction.
+        rows: the batch.
+        now: ``recorded_at`` of rows that bring none.
+        closed: the closed ranges of ids, where the caller has read them in this transaction.
 
     Raises:
         IdConflict: other content stands under an id of the batch; nothing was written.
+        InvalidEvent: an id lies in a pruned range; nothing was written.
         StorageError: the caller must roll back.
     """
+    refuse_closed(rows, closed_ranges(connection) if closed is None else closed)
     known = _duplicates(connection, rows) if any(row.given for row in rows) else ()
     fresh = [
         (*row.values, now if row.recorded_at is None else row.recorded_at)

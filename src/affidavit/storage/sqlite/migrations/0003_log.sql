@@ -35,6 +35,27 @@ CREATE TABLE affidavit_holds (
     created_by   TEXT    NOT NULL,
     released_at  INTEGER
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX affidavit_holds_in_force ON affidavit_holds (organization, class) WHERE released_at IS NULL;
+
+-- Expiry and pruning look at the holds before they begin; these look within their transactions. An erasure may pass.
+CREATE TRIGGER affidavit_events_update_held BEFORE UPDATE ON affidavit_events
+WHEN NOT EXISTS (SELECT 1 FROM affidavit_permit WHERE organization = OLD.organization AND kind = 'erasure')
+BEGIN
+    SELECT RAISE(ABORT, 'a legal hold keeps this event')
+    FROM affidavit_holds
+    WHERE organization = OLD.organization AND released_at IS NULL
+      AND (class = '*' OR class = OLD.action
+           OR (substr(class, -2) = '.*' AND substr(OLD.action, 1, length(class) - 1) = substr(class, 1, length(class) - 1)));
+END;
+
+CREATE TRIGGER affidavit_events_delete_held BEFORE DELETE ON affidavit_events
+BEGIN
+    SELECT RAISE(ABORT, 'a legal hold keeps this event')
+    FROM affidavit_holds
+    WHERE organization = OLD.organization AND released_at IS NULL
+      AND (class = '*' OR class = OLD.action
+           OR (substr(class, -2) = '.*' AND substr(OLD.action, 1, length(class) - 1) = substr(class, 1, length(class) - 1)));
+END;
 
 -- Closed ranges of ids: their rows are gone, and none may come back.
 CREATE TABLE affidavit_pruned (
