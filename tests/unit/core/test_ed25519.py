@@ -114,7 +114,7 @@ def test_no_key_is_encoded_above_the_prime(high: int) -> None:
 
 
 def test_half_of_all_numbers_are_no_points() -> None:
-    """A number that is the y of no point is refused, the others are not; Euler's criterion tells them apart."""
+    """A number that is the y of no point is refused, the others are not, as Euler's criterion says."""
     d = -121665 * pow(121666, -1, PRIME)
     verdicts = set()
     for y in range(2, 60):
@@ -148,7 +148,7 @@ def test_a_signature_is_64_bytes(size: int) -> None:
 
 
 def test_a_signature_has_one_form_only() -> None:
-    """Adding the order of the group to S, once or more often, makes another signature that does not verify."""
+    """Adding the order of the group to S, once or more often, makes no second signature."""
     private = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
     key, message = private.public_key().public_bytes_raw(), b"message"
     signature = private.sign(message)

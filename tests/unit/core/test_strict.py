@@ -168,7 +168,7 @@ def test_json_nests_64_levels_and_no_more(opening: str, closing: str) -> None:
 
 
 def test_nobody_can_make_the_reader_slow() -> None:
-    """A megabyte of escaped quotes without an end is refused at once, not after a search from each of them."""
+    """A megabyte of escaped quotes is refused at once, not after a search from each of them."""
     started = time.perf_counter()
     for text in (
         "[" * 65 + '"' + '\\"' * 500_000,
