@@ -9,7 +9,7 @@ then nothing of that call was stored. The settings' roles, one a subject, stand 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from affidavit.core.credentials import Organizations
 from affidavit.core.cursor import Position
@@ -26,7 +26,15 @@ __all__ = [
     "Follower",
     "Found",
     "Progress",
+    "RawRow",
 ]
+
+
+class RawRow(NamedTuple):
+    """A row as it stands: its place in recording order and its columns, texts as UTF-8 bytes."""
+
+    seq: int
+    values: tuple[Any, ...]
 
 
 class EventStore(Protocol):
@@ -49,6 +57,10 @@ class EventStore(Protocol):
 
     def after(self, seq: int, limit: int) -> list[StoredEvent]:
         """Events in recording order beyond a place, at most ``limit``, without a gap."""
+        ...
+
+    def rows(self, seqs: Sequence[int]) -> list[RawRow]:
+        """The rows at these places, in recording order; unknown places are left out. At most 10,000."""
         ...
 
     def last_seq(self) -> int:

@@ -12,8 +12,12 @@ from affidavit.access.sessions import WebSessions
 from affidavit.access.tokens import TokenSettings
 from affidavit.core.catalog import CatalogSet
 from affidavit.core.row import Recorded, Row
+from affidavit.log.entries import Entries, Manifests
 from affidavit.log.reader import Bucket, Histogram, Reader
+from affidavit.log.receipts import Receipts
+from affidavit.log.tiles import Tiles
 from affidavit.recorder.intake import Intake
+from affidavit.storage.log import LogStore
 
 __all__ = ["Bucket", "Histogram", "Instance", "Reader", "WebSettings"]
 
@@ -32,6 +36,10 @@ class WebSettings(Protocol):
         ...
 
 
+class Log(LogStore, Manifests, Protocol):
+    """The trees and the manifests."""
+
+
 class Instance(Protocol):
     """A running instance."""
 
@@ -43,6 +51,26 @@ class Instance(Protocol):
     @property
     def reader(self) -> Reader:
         """Reads the log; its methods block."""
+        ...
+
+    @property
+    def log(self) -> Log:
+        """The trees, and what was erased or pruned from them; blocks."""
+        ...
+
+    @property
+    def entries(self) -> Entries:
+        """What the leaves of the trees stand for; blocks."""
+        ...
+
+    @property
+    def tiles(self) -> Tiles:
+        """What the trees publish; blocks."""
+        ...
+
+    @property
+    def receipts(self) -> Receipts:
+        """Makes proofs and receipts of events; blocks."""
         ...
 
     @property

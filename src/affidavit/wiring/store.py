@@ -27,8 +27,11 @@ from affidavit.core.row import Recorded, Row
 from affidavit.enrich.client import label
 from affidavit.enrich.context import Enrichment
 from affidavit.errors import ConfigError
+from affidavit.log.entries import Entries
 from affidavit.log.prover import Prover
 from affidavit.log.reader import Reader
+from affidavit.log.receipts import Receipts
+from affidavit.log.tiles import Tiles
 from affidavit.recorder.intake import Intake, Rights
 from affidavit.storage.settings import CatalogStore
 from affidavit.storage.sqlite import database as sqlite
@@ -100,6 +103,8 @@ class Instance:
         reader: answers questions.
         log: the trees, manifests and alarms.
         prover: makes proofs from them.
+        entries: what their leaves stand for.
+        tiles, receipts: what they publish.
         organizations, tokens, logins, sessions: settings, each change an event.
         catalog_store: pushed catalogs.
         authentication: recognises credentials.
@@ -124,6 +129,9 @@ class Instance:
         )
         self.log = database.log
         self.prover = Prover(database.log)
+        self.entries = Entries(database.log, database.events, database.log)
+        self.tiles = Tiles(database.log, self.entries)
+        self.receipts = Receipts(database.log, self.entries)
         self.access_events = AccessEvents(self._prepare_ours, source)
         make_data_dir(settings)
         self.reader = Reader(

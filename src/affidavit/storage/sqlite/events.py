@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from affidavit.core.credentials import ALL
 from affidavit.core.row import Recorded, Row, StoredEvent
+from affidavit.storage.protocols import RawRow
 from affidavit.storage.sqlite.index import organizations_of
 from affidavit.storage.sqlite.readers import Readers
 from affidavit.storage.sqlite.search import SELECT
@@ -39,6 +40,20 @@ class SqliteEvents:
         with self._readers.session() as session:
             rows = session.events.execute(f"{SELECT} WHERE seq > ? ORDER BY seq LIMIT ?", (seq, limit))
             return [StoredEvent(row[0], row[1:]) for row in rows]
+
+    def rows(self, seqs: Sequence[int]) -> list[RawRow]:
+        """The rows at these places, as they stand."""
+        with self._readers.session() as session:
+            events = session.events
+            # Text that is not UTF-8 must not hide the row that holds it.
+            events.text_factory = bytes
+            try:
+                rows = events.execute(
+                    f"{SELECT} WHERE seq IN ({','.join('?' * len(seqs))}) ORDER BY seq", list(seqs)
+                ).fetchall()
+            finally:
+                events.text_factory = str
+            return [RawRow(row[0], row[1:]) for row in rows]
 
     def last_seq(self) -> int:
         """The place of the newest event."""

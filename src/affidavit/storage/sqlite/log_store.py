@@ -203,7 +203,7 @@ class SqliteLog:
                 " WHERE tree = ? ORDER BY size DESC LIMIT 1",
                 (tree,),
             ).fetchone()
-            return None if row is None else Published(*row[:4], bool(row[4]))
+            return None if row is None else Published(row[0], row[1], row[2], row[3], bool(row[4]))
 
     def position(self) -> int:
         """The place up to which every event has its leaf; 0 while there is no log."""
