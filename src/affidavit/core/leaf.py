@@ -10,12 +10,13 @@ One of the modules of the verifier: standard library only.
 from __future__ import annotations
 
 import re
+from binascii import b2a_base64
 from collections.abc import Mapping, Sequence
 from hashlib import sha256, shake_256
 from typing import Any, Final
 
 from affidavit.core.forms import MAX_MICROSECONDS, format_id, format_time, microseconds_of, read_time
-from affidavit.core.strict import base64url_of, hex_of, json_of, write_base64url
+from affidavit.core.strict import base64url_of, hex_of, json_of
 from affidavit.core.unsound import Malformed
 
 __all__ = [
@@ -104,8 +105,19 @@ def salts_of(secret: bytes) -> tuple[str, ...]:
     Args:
         secret: 32 bytes, random for each event.
     """
+    return tuple([salt.decode() for salt in _salts(secret)])
+
+
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
+
+
+def _salts(secret: bytes) -> list[bytes]:
     stream = shake_256(secret).digest(80)
-    return tuple([write_base64url(stream[at : at + 16]) for at in range(0, 80, 16)])
+    # 16 bytes are 22 characters and two of padding.
+    return [
+        b2a_base64(stream[at : at + 16], newline=False)[:22].translate(_URL_SAFE)
+        for at in (0, 16, 32, 48, 64)
+    ]
 
 
 def disclosure(salt: str, group: str, text: bytes) -> bytes:
@@ -199,12 +211,16 @@ def _check(
 
 
 def _digests(secret: bytes, texts: Sequence[Any]) -> list[bytes]:
-    digests = []
-    for salt, group, text in zip(salts_of(secret), LEAF_GROUPS, texts, strict=True):
-        if type(text) is not bytes:
-            raise Unencodable(f"{group} is missing although nothing was erased")
-        digests.append(sha256(b'["%b","%b",%b]' % (salt.encode(), group.encode(), text)).hexdigest().encode())
-    return digests
+    try:
+        return [
+            sha256(b'["' + salt + middle + text + b"]").hexdigest().encode()
+            for salt, middle, text in zip(_salts(secret), _MIDDLES, texts, strict=True)
+        ]
+    except TypeError:
+        raise Unencodable("a group is missing although nothing was erased, or is no text") from None
+
+
+_MIDDLES = tuple([f'","{group}",'.encode() for group in LEAF_GROUPS])
 
 
 def _remaining(remains: Any, texts: Sequence[Any]) -> list[bytes]:
