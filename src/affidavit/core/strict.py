@@ -17,7 +17,17 @@ from typing import Any
 
 from affidavit.core.unsound import Malformed
 
-__all__ = ["MAX_INTEGER", "base64_of", "base64url_of", "hex_of", "integer", "json_of", "write_base64url"]
+__all__ = [
+    "MAX_DEPTH",
+    "MAX_INTEGER",
+    "base64_of",
+    "base64url_of",
+    "check_depth",
+    "hex_of",
+    "integer",
+    "json_of",
+    "write_base64url",
+]
 
 MAX_INTEGER = 2**63 - 1
 MAX_DEPTH = 64
@@ -119,8 +129,7 @@ def json_of(text: str | bytes, what: str) -> Any:
     """
     try:
         decoded = text.decode("utf-8") if isinstance(text, bytes) else text
-        if decoded.count("{") + decoded.count("[") > MAX_DEPTH and _too_deep(decoded):
-            raise Malformed(what, f"is nested deeper than {MAX_DEPTH} levels")
+        check_depth(decoded, what)
         value = _decoder.decode(decoded)
         if "\\u" in decoded:
             json.dumps(value, ensure_ascii=False).encode()  # what cannot be written again is no text
@@ -131,6 +140,16 @@ def json_of(text: str | bytes, what: str) -> Any:
 
 # Also a string without an end is passed over once: nobody can make this slow.
 _STRINGS = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
+
+
+def check_depth(text: str, what: str) -> None:
+    """Check that JSON is not nested so deep that reading it could fail.
+
+    Raises:
+        Malformed: it has more than 64 levels.
+    """
+    if text.count("{") + text.count("[") > MAX_DEPTH and _too_deep(text):
+        raise Malformed(what, f"is nested deeper than {MAX_DEPTH} levels")
 
 
 def _too_deep(text: str) -> bool:
