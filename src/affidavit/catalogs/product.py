@@ -42,6 +42,8 @@ class Access(Catalog, prefix="access", title="Access to the log", reserved=True)
 
 
 _QUESTION = fields(filter=str, returned=int)
+_EXPIRY = fields(task=str, until=str, expired=int, kept=int)
+_PRUNED = fields(task=str, from_id=str, to_id=str, events=int)
 _EXPORT = fields(format=("csv", "ndjson", "parquet", "bundle"), filter=str, events=int)
 
 
@@ -81,11 +83,19 @@ class Audit(Catalog, prefix="audit", title="Audit log", reserved=True):
     stream_failed = EventType(
         "stream.failed", "Audit log export failing", severity="warning", references=["R199"]
     )
-    retention_updated = EventType(
-        "retention.updated", "Retention policy changed", severity="warning", references=["R84"]
+    retention_changed = EventType(
+        "retention.changed", "Retention policy changed", severity="warning", references=["R84"]
     )
-    retention_completed = EventType("retention.completed", "Audit events expired", severity="warning")
-    hold_placed = EventType("hold.placed", "Legal hold placed", severity="warning")
+    retention_expired = EventType(
+        "retention.expired", "Expiry of audit events begun", severity="warning", metadata_schema=_EXPIRY
+    )
+    retention_completed = EventType(
+        "retention.completed", "Audit events expired", severity="warning", metadata_schema=_EXPIRY
+    )
+    retention_pruned = EventType(
+        "retention.pruned", "Audit events pruned", severity="critical", metadata_schema=_PRUNED
+    )
+    hold_created = EventType("hold.created", "Legal hold placed", severity="warning")
     hold_released = EventType("hold.released", "Legal hold released", severity="warning")
     erasure_requested = EventType(
         "erasure.requested", "Erasure of personal data requested", severity="warning", references=["R66"]

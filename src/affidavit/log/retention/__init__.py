@@ -1,0 +1,1 @@
+"""Retention: policies, legal holds, expiry and pruning."""
