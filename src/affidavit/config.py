@@ -10,6 +10,7 @@ in :func:`make_data_dir`.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -73,16 +74,35 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = ""
     log_database: Annotated[
         Path | None,
-        Meta(
-            description="File of the log on SQLite, which this version reserves and does not write yet. "
-            "Default: beside the database, `NAME-log.db`."
-        ),
+        Meta(description="File of the log on SQLite. Default: beside the database, `NAME-log.db`."),
     ] = None
     index_database: Annotated[
         Path | None,
         Meta(
             description="File of the search index on SQLite; it may be deleted. "
             "Default: beside the database, `NAME-index.db`."
+        ),
+    ] = None
+    log_host: Annotated[
+        str,
+        Meta(
+            description="First part of the origin of logs that are begun from now on, such as "
+            "`audit.example.org`. Logs that exist keep theirs."
+        ),
+    ] = "localhost"
+    guard: Annotated[
+        str,
+        Meta(
+            description="The guard, which must accept each checkpoint before it is signed: a file, best on "
+            "another volume, or the http(s) address of a witness, which is then asked beside the file. "
+            "Default: `guard.db` in the data directory."
+        ),
+    ] = ""
+    policy: Annotated[
+        Path | None,
+        Meta(
+            description="Policy file (C2SP tlog-policy) that names the witnesses which are asked to cosign "
+            "every checkpoint."
         ),
     ] = None
     organization: Annotated[
@@ -126,6 +146,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             path = self.data_dir.absolute() / "affidavit.db"
             msgspec.structs.force_setattr(self, "database", f"sqlite:///{path}")
         _check_database(self.database)
+        _check_log_host(self.log_host)
+        _check_guard(self.guard)
         split_listen(self.listen)
         _check_public_url(self.public_url)
         for network in self.trusted_proxies:
@@ -140,6 +162,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def port(self) -> int:
         """The port part of ``listen``."""
         return split_listen(self.listen)[1]
+
+    @property
+    def guard_path(self) -> Path:
+        """The file of the guard; a witness is asked beside it, not instead of it."""
+        if not self.guard or self.guard_url is not None:
+            return self.data_dir / "guard.db"
+        return Path(self.guard)
+
+    @property
+    def guard_url(self) -> str | None:
+        """The address of the witness that must accept each checkpoint, where there is one."""
+        return self.guard if "://" in self.guard else None
 
     @property
     def database_path(self) -> Path | None:
@@ -182,6 +216,20 @@ def _check_database(url: str) -> None:
         raise ConfigError(f"an SQLite URL has three slashes, four for an absolute path: sqlite:///{rest}")
 
 
+_LOG_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.:_-]{0,251}[A-Za-z0-9])?\Z")
+
+
+def _check_log_host(host: str) -> None:
+    if _LOG_HOST.match(host) is None:
+        raise ConfigError(f"{host!r} is no host name; write one such as audit.example.org")
+
+
+def _check_guard(guard: str) -> None:
+    scheme, separator, _ = guard.partition("://")
+    if separator and (scheme not in ("http", "https") or not urlsplit(guard).netloc):
+        raise ConfigError(f"{guard!r} is neither a file nor an http:// or https:// address")
+
+
 def _check_public_url(url: str | None) -> None:
     if url is not None and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc):
         raise ConfigError(f"{url!r} is no http:// or https:// address")
@@ -202,7 +250,7 @@ def describe() -> dict[str, msgspec.inspect.Type]:
 
 
 _FIELDS = {field.name: field.type for field in msgspec.structs.fields(Settings)}
-_PATHS = ("data_dir", "log_database", "index_database", "geoip")
+_PATHS = ("data_dir", "log_database", "index_database", "geoip", "policy")
 
 
 def load(
@@ -279,6 +327,8 @@ def _beside(file: Path, name: str, value: Any) -> Any:
     if not isinstance(value, str):
         return value
     if name in _PATHS:
+        return str(file.parent / value)
+    if name == "guard" and value and "://" not in value:
         return str(file.parent / value)
     if name == "database" and value.startswith("sqlite:///") and value != "sqlite:///:memory:":
         return f"sqlite:///{file.parent / value.removeprefix('sqlite:///')}"

@@ -46,6 +46,8 @@ class Common:
     data_dir: Annotated[str | None, _flag("data_dir")] = None
     log_database: Annotated[str | None, _flag("log_database")] = None
     index_database: Annotated[str | None, _flag("index_database")] = None
+    log_host: Annotated[str | None, _flag("log_host")] = None
+    guard: Annotated[str | None, _flag("guard")] = None
     config: Annotated[
         Path | None,
         Parameter(
@@ -80,6 +82,7 @@ class Serving(Common):
     insecure_cookie: Annotated[bool | None, _flag("insecure_cookie")] = None
     trusted_proxies: Annotated[list[str] | None, _flag("trusted_proxies")] = None
     geoip: Annotated[str | None, _flag("geoip")] = None
+    policy: Annotated[str | None, _flag("policy")] = None
     worker: Annotated[bool | None, _flag("worker")] = None
     log_level: Annotated[str | None, _flag("log_level")] = None
 

@@ -170,6 +170,10 @@ class LogWriter(Protocol):
         """The trees that have grown since their newest checkpoint, with numbers above ``after``, in order."""
         ...
 
+    def signed(self) -> bool:
+        """Whether any checkpoint was ever stored."""
+        ...
+
     def publish(self, checkpoints: Sequence[Published]) -> None:
         """Store checkpoints in one transaction, durable on return.
 

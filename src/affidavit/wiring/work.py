@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from pathlib import Path
 
 from affidavit.config import Settings
 from affidavit.log.sequencer import Sequencer
 from affidavit.log.upkeep import LogParts, Upkeep
 from affidavit.storage.sqlite.connect import index_path
 from affidavit.storage.sqlite.follower import IndexFollower
-from affidavit.storage.sqlite.log_file import log_path
 from affidavit.storage.sqlite.log_writer import SqliteLogWriter
+from affidavit.wiring.log import log_file_path, may_make_log, open_signer
 from affidavit.wiring.store import clock, database_path
 
 __all__ = ["open_follower", "open_upkeep"]
@@ -32,9 +31,9 @@ def open_upkeep(settings: Settings) -> Upkeep:
 class _Idle:
     """Nothing to do."""
 
-    def step(self) -> int:
+    def step(self) -> bool:
         """Nothing."""
-        return 0
+        return False
 
 
 def open_parts(settings: Settings) -> LogParts:
@@ -45,10 +44,13 @@ def open_parts(settings: Settings) -> LogParts:
         StorageError: a file cannot be used.
     """
     path = database_path(settings)
-    writer = SqliteLogWriter(path, _log_path(settings, path))
-    sequencer = Sequencer(writer, writer, writer, host="localhost", clock=clock, entropy=os.urandom)
-    return LogParts(writer, sequencer, _Idle(), _Idle(), writer, writer.close)  # type: ignore[arg-type]
+    writer = SqliteLogWriter(path, log_file_path(settings), make=may_make_log(settings))
+    sequencer = Sequencer(writer, writer, writer, host=settings.log_host, clock=clock, entropy=os.urandom)
+    signer, store = open_signer(settings, writer)
 
+    def close() -> None:
+        signer.close()
+        store.close()
+        writer.close()
 
-def _log_path(settings: Settings, database: Path) -> Path:
-    return settings.log_database or log_path(database)
+    return LogParts(writer, sequencer, signer, _Idle(), writer, close)

@@ -12,7 +12,15 @@ from affidavit.storage.log import Tree
 from affidavit.storage.sqlite import migrate
 from affidavit.storage.sqlite.connect import connect, inode, translated
 
-__all__ = ["TREE_COLUMNS", "log_path", "open_log", "pack_frontier", "tree_of", "unpack_frontier"]
+__all__ = [
+    "TREE_COLUMNS",
+    "database_id",
+    "log_path",
+    "open_log",
+    "pack_frontier",
+    "tree_of",
+    "unpack_frontier",
+]
 
 TREE_COLUMNS = "tree, organization, host, hex, incarnation, first_seq, size, published"
 
@@ -20,6 +28,17 @@ TREE_COLUMNS = "tree, organization, host, hex, incarnation, first_seq, size, pub
 def log_path(database: Path) -> Path:
     """Where the log of a database stands: ``app.db`` has ``app-log.db``."""
     return database.with_name(f"{database.with_suffix('').name}-log.db")
+
+
+def database_id(database: Path) -> str:
+    """What the app's file calls itself, so that its log and its guard can be told from others."""
+    connection = connect(database, writer=False)
+    try:
+        with translated(database):
+            row = connection.execute("SELECT value FROM affidavit_meta WHERE key = 'database_id'").fetchone()
+    finally:
+        connection.close()
+    return "" if row is None else str(row[0])
 
 
 def tree_of(row: tuple[object, ...]) -> Tree:

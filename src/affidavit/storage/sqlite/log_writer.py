@@ -230,6 +230,12 @@ class SqliteLogWriter:
             ).fetchall()
         return [(tree := tree_of(row[:-1]), unpack_frontier(tree.size, row[-1])) for row in rows]
 
+    def signed(self) -> bool:
+        """See :class:`affidavit.storage.log.LogWriter`."""
+        with translated(self._path):
+            found = self._log.execute("SELECT EXISTS (SELECT 1 FROM affidavit_checkpoints)").fetchone()
+        return bool(found[0])
+
     def publish(self, checkpoints: Sequence[Published]) -> None:
         """See :class:`affidavit.storage.log.LogWriter`."""
         with self.transaction() as log:
