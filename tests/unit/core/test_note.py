@@ -161,7 +161,7 @@ def test_a_right_name_with_a_wrong_key_id_is_unknown_and_the_reverse() -> None:
 
 
 def test_a_repeated_line_counts_once() -> None:
-    """(case 33) The same line twice is one signature, checked once; a second one by the key must be good too."""
+    """(case 33) The same line twice is one signature, checked once; a second one must be good too."""
     checked: list[bytes] = []
 
     def check(key: bytes, message: bytes, signature: bytes) -> None:
