@@ -22,7 +22,7 @@ from starlette.routing import BaseRoute, Route
 
 from affidavit.enrich.proxy import Proxies
 from affidavit.web import openapi, places
-from affidavit.web.api import audit, catalog, events, operations, organizations, tokens
+from affidavit.web.api import audit, catalog, events, operations, organizations, proofs, tiles, tokens
 from affidavit.web.api.record import Record
 from affidavit.web.authentication import Guard
 from affidavit.web.edge import Edge
@@ -35,10 +35,12 @@ __all__ = ["OPERATIONS", "create_app", "description"]
 
 OPERATIONS: list[Operation] = [
     *events.OPERATIONS,
+    *proofs.OPERATIONS,
     *audit.OPERATIONS,
     *catalog.OPERATIONS,
     *organizations.OPERATIONS,
     *tokens.OPERATIONS,
+    *tiles.OPERATIONS,
     *operations.OPERATIONS,
 ]
 """Every operation of the API."""

@@ -29,6 +29,7 @@ STATUS: dict[type[Exception], int] = {
     errors.MissingAbility: 403,
     errors.NotFound: 404,
     errors.AccessRefused: 403,
+    errors.NotPublished: 409,
     errors.StorageError: 503,
     errors.AffidavitError: 500,
     Exception: 500,
@@ -85,6 +86,11 @@ def problem_of(error: Exception) -> Answer:
     if isinstance(error, errors.Refused | errors.AccessRefused):
         detail = error.message
         details = getattr(error, "errors", ())
+    elif isinstance(error, errors.NotPublished):
+        detail = error.message
+        headers.append((b"retry-after", b"2"))
+    elif isinstance(error, errors.LogMismatch):
+        detail = error.message  # it names places in the log and nothing of an event
     elif isinstance(error, errors.StorageError):
         detail = (type(error).__doc__ or _UNSEEN).strip().splitlines()[0]
         headers.append((b"retry-after", b"1"))

@@ -53,10 +53,12 @@ _PROBLEMS = {
     401: "No valid credential.",
     403: "The credential lacks the ability.",
     404: "Not there, or not within the credential's reach.",
-    409: "Other content stands under the same id; nothing was stored.",
+    409: "Recording: other content stands under the same id; nothing was stored. Proofs: no signed "
+    "checkpoint covers it yet; the header `Retry-After` says when to ask again.",
     413: "The body is too large.",
     415: "The body is encoded in a way that is not taken.",
     422: "The body breaks a rule; nothing was stored.",
+    500: "The log and its events contradict each other; the detail names the place.",
     503: "The database cannot be used right now.",
 }
 
@@ -125,7 +127,8 @@ def _operation(operation: Operation) -> dict[str, Any]:
     }
     texts = [operation.description] if operation.description else []
     if operation.ability is not None:
-        texts.append(f"Needs the ability `{operation.ability}`.")
+        other = f" or `{operation.or_ability}`" if operation.or_ability is not None else ""
+        texts.append(f"Needs the ability `{operation.ability}`{other}.")
         described["security"] = [{"token": []}, {"session": []}]
     if texts:
         described["description"] = " ".join(texts)
@@ -152,6 +155,8 @@ def _problems(operation: Operation) -> list[int]:
         found |= {404, 413, 415, 422}
     if operation.path.endswith("/events") and operation.method == "POST":
         found.add(409)
+    if operation.signed:
+        found |= {409, 500}
     return sorted(found)
 
 

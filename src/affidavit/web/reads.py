@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -67,10 +67,26 @@ class Reads:
         task.add_done_callback(self._tasks.discard)
 
     async def exported(
-        self, scope: Scope, path: str, address: str | None, asked: Filter, file_format: str
+        self,
+        scope: Scope,
+        path: str,
+        address: str | None,
+        asked: Filter,
+        file_format: str,
+        more: Mapping[str, Any],
     ) -> None:
-        """Record an export. Returns when the event is durable; without it, nothing is exported."""
-        draft = self._draft("audit.export.requested", scope, path, address, asked, {"format": file_format})
+        """Record an export. Returns when the event is durable; without it, nothing is exported.
+
+        Args:
+            scope: who asked, for what.
+            path: that was asked.
+            address: of the client.
+            asked: the filter.
+            file_format: of the export.
+            more: what else was asked of the format.
+        """
+        metadata = {"format": file_format, **more}
+        draft = self._draft("audit.export.requested", scope, path, address, asked, metadata)
         await self._submit(draft, scope, address)
 
     async def settled(self) -> None:

@@ -98,9 +98,10 @@ class Call(Generic[Q]):
         """The address of the client."""
         return peer_address(self.request.scope)
 
-    def note_read(self) -> None:
-        """Record that the log was read; see :mod:`.reads`."""
-        self.request.app.state.reads.note(self.scope, self.request.url.path, self.address, self.filter)
+    def note_read(self, scope: Scope | None = None) -> None:
+        """Record that the log was read; see :mod:`.reads`. ``scope`` where the handler made its own."""
+        reads = self.request.app.state.reads
+        reads.note(scope or self.scope, self.request.url.path, self.address, self.filter)
 
     async def thread(self, work: Callable[[], T]) -> T:
         """Run something that blocks in a thread."""
@@ -121,6 +122,9 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
         description: more, in Markdown.
         tag: the resource it belongs to.
         ability: what it needs; ``None`` for open to all.
+        or_ability: another one that is enough too, within bounds that the handler keeps.
+        deep: the parameter at the end of the path that may hold slashes.
+        signed: whether it shows what a signed checkpoint must cover.
         scoped: whether it asks about organizations, so that ``organization=`` applies.
         query: the struct of its parameters.
         filters: whether the filters of events are parameters too.
@@ -137,6 +141,9 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     answers: dict[int, Any]
     description: str = ""
     ability: str | None = None
+    or_ability: str | None = None
+    deep: str | None = None
+    signed: bool = False
     scoped: bool = False
     query: type[msgspec.Struct] = Nothing
     filters: bool = False
@@ -153,7 +160,8 @@ def routes_of(operations: Sequence[Operation]) -> list[Route]:
     """Starlette routes, one a path, so that a wrong method is answered with all that are right."""
     by_path: dict[str, dict[str, Operation]] = {}
     for operation in operations:
-        by_path.setdefault(operation.path, {})[operation.method] = operation
+        path = operation.path.replace(f"{{{operation.deep}}}", f"{{{operation.deep}:path}}")
+        by_path.setdefault(path, {})[operation.method] = operation
     return [
         Route(path, _endpoint(methods), methods=[*methods, *(["HEAD"] if "GET" in methods else [])])
         for path, methods in by_path.items()
@@ -171,20 +179,19 @@ def _endpoint(methods: dict[str, Operation]) -> Callable[[Request], Awaitable[Re
 
 async def _call(operation: Operation, request: Request) -> Call[Any]:
     credential = await credential_of(request) if operation.ability is not None else None
+    ability = ""
     if operation.ability is not None:
         if credential is None:
             raise NotSignedIn()
-        if operation.ability not in credential.abilities:
-            raise MissingAbility(operation.ability)
+        ability = _ability(operation, credential)
     query, asked, organization = _question(operation, request)
     scope = None
     if operation.ability is not None and operation.scoped:
         instance: Instance = request.app.state.instance
         bounded = operation.filters and asked.start is not None and asked.end is not None
         if organization is None:
-            scope = scope_of(credential, operation.ability, bounded=bounded)
+            scope = scope_of(credential, ability, bounded=bounded)
         else:
-            ability = operation.ability
             scope = await anyio.to_thread.run_sync(
                 lambda: scope_of(
                     credential, ability, organization=organization, known=instance.organizations.exists
@@ -194,6 +201,18 @@ async def _call(operation: Operation, request: Request) -> Call[Any]:
     if operation.body is not None and not isinstance(operation.body, tuple):
         body = _convert_body(await read_body(request.scope, request.receive), operation.body)
     return Call(request, credential, query, asked, body, scope)
+
+
+def _ability(operation: Operation, credential: Credential) -> str:
+    """The ability that a credential asks with; the narrower one only where it lacks the other.
+
+    Raises:
+        MissingAbility: it has neither.
+    """
+    for ability in (operation.ability, operation.or_ability):
+        if ability is not None and ability in credential.abilities:
+            return ability
+    raise MissingAbility(operation.ability or "")
 
 
 def _question(operation: Operation, request: Request) -> tuple[Any, Filter, str | None]:

@@ -16,7 +16,9 @@ from affidavit.core.ids import parse_id
 from affidavit.core.row import encode_event
 from affidavit.core.times import format_time
 from affidavit.errors import AffidavitError, InvalidQuery, NotFound
-from affidavit.export import csv, ndjson
+from affidavit.export import csv, ndjson, receipts
+from affidavit.export.bundle import Bundles
+from affidavit.export.leaves import parse_range
 from affidavit.log.reader import PAGE_SECONDS
 from affidavit.web.api.shapes import (
     Batch,
@@ -70,12 +72,31 @@ class FacetQuery(Asked):
 class ExportQuery(Asked):
     """Parameters of an export besides the filters."""
 
-    format: Annotated[Literal["csv", "ndjson"], Meta(description="The file's format.")]
+    format: Annotated[
+        Literal["csv", "ndjson", "bundle"],
+        Meta(description="The file's format; a bundle is a zip that `affidavit verify` checks."),
+    ]
     order: Order = "desc"
     safe: Annotated[
         bool, Meta(description="CSV: a quote before text that a spreadsheet would run as a formula.")
     ] = True
     bom: Annotated[bool, Meta(description="CSV: a byte order mark, for spreadsheets that need one.")] = False
+    proofs: Annotated[
+        bool, Meta(description="NDJSON: a receipt a line, of every event that a signed checkpoint covers.")
+    ] = False
+    range: (
+        Annotated[
+            str,
+            Meta(
+                pattern=r"^[0-9]{0,18}:[0-9]{0,18}$",
+                description="Bundle without filters: first index and end (exclusive). Absent: all.",
+            ),
+        ]
+        | None
+    ) = None
+    incarnation: (
+        Annotated[int, Meta(ge=1, le=10**9, description="Bundle: which tree. Absent: the newest.")] | None
+    ) = None
 
 
 async def list_events(call: Call[ListQuery]) -> Response:
@@ -181,24 +202,52 @@ async def facets(call: Call[FacetQuery]) -> Response:
 
 async def export(call: Call[ExportQuery]) -> Response:
     """The whole result as a file, streamed."""
-    query, instance, organizations = call.query, call.instance, call.scope.organizations
-    batches = instance.reader.export(organizations, call.filter, order=query.order)
-    if query.format == "csv":
-        chunks = csv.rows(batches, instance.catalogs, safe=query.safe, bom=query.bom)
-        media_type = "text/csv; charset=utf-8; header=present"
-    else:
-        chunks = ndjson.rows(batches, instance.catalogs)
-        media_type = "application/x-ndjson"
+    query = call.query
+    _check_export(query)
     # 1. The first chunk, which fixes the moment that the export shows; an error here is still an answer.
     # 2. The event that says so, durable. 3. The first byte.
+    chunks, media_type, extension = await call.thread(lambda: _chunks(call))
     first = await call.thread(lambda: next(chunks, b""))
+    more = {name: value for name in ("range", "incarnation") if (value := getattr(query, name)) is not None}
+    if query.proofs:
+        more["proofs"] = True
     await call.request.app.state.reads.exported(
-        call.scope, call.request.url.path, call.address, call.filter, query.format
+        call.scope, call.request.url.path, call.address, call.filter, query.format, more
     )
-    disposition = f'attachment; filename="{_file_name(call, query.format)}"'
+    disposition = f'attachment; filename="{_file_name(call, extension)}"'
     return StreamingResponse(
         _stream(first, chunks), media_type=media_type, headers={"content-disposition": disposition}
     )
+
+
+def _check_export(query: ExportQuery) -> None:
+    """Refuse parameters that the format does not have, so that nobody believes they did something."""
+    if query.proofs and query.format != "ndjson":
+        raise InvalidQuery.of("proofs", "format", "is for format=ndjson; a bundle always has proofs")
+    for name in ("range", "incarnation"):
+        if getattr(query, name) is not None and query.format != "bundle":
+            raise InvalidQuery.of(name, "format", "is for format=bundle")
+
+
+def _chunks(call: Call[ExportQuery]) -> tuple[Iterator[bytes], str, str]:
+    """The bytes of an export, their media type, and the end of the file's name."""
+    query, instance = call.query, call.instance
+    if query.format == "bundle":
+        bundles = Bundles(instance.log, instance.log, instance.entries, instance.reader)
+        bundle = bundles.open(
+            call.scope.organization,
+            call.filter,
+            span=None if query.range is None else parse_range(query.range),
+            incarnation=query.incarnation,
+        )
+        return bundle.chunks(), "application/zip", "bundle.zip"
+    batches = instance.reader.export(call.scope.organizations, call.filter, order=query.order)
+    if query.format == "csv":
+        chunks = csv.rows(batches, instance.catalogs, safe=query.safe, bom=query.bom)
+        return chunks, "text/csv; charset=utf-8; header=present", "csv"
+    if query.proofs:
+        return receipts.rows(batches, instance.receipts), "application/x-ndjson", "receipts.ndjson"
+    return ndjson.rows(batches, instance.catalogs), "application/x-ndjson", "ndjson"
 
 
 async def _stream(first: bytes, chunks: Iterator[bytes]) -> Any:
@@ -285,12 +334,15 @@ OPERATIONS = [
         tag="events",
         summary="Export events as a file",
         description="Every event that the filters match, as of the start. A body that is cut off is an "
-        'error; NDJSON ends with a line `{"trailer": {...}}`. Recorded as an event before the first byte.',
+        'error; NDJSON ends with a line `{"trailer": {...}}`. Recorded as an event before the first byte. '
+        "A bundle is of one organization and as of its newest signed checkpoint: without filters it holds "
+        "every entry of the range and proves that none is missing, with filters each entry with its proof.",
+        signed=True,
         ability=EXPORT,
         scoped=True,
         query=ExportQuery,
         filters=True,
-        answers={200: ("text/csv", "application/x-ndjson")},
+        answers={200: ("text/csv", "application/x-ndjson", "application/zip")},
     ),
     Operation(
         method="GET",
