@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -67,6 +68,7 @@ class CatalogSettings:
         check_name(name, "name")
         if INSTANCE_OPERATE not in by.abilities:
             raise MissingAbility(INSTANCE_OPERATE)
+        now = self._clock()
         document = msgspec.json.encode(catalog.to_document(), order="sorted")
         old = self._stored(name)
         new = {event_type.action: event_type for event_type in catalog.types()}
@@ -86,8 +88,9 @@ class CatalogSettings:
             Resource(type="catalog", id=name),
             changes={field: sides for field, sides in changes.items() if any(sides)},
             metadata={"name": name, "types": len(new)},
+            stored={"sha256": sha256(document).hexdigest(), "pushed_at": now, "pushed_by": by.name},
         )
-        version = self._store.put(name, document, self._clock(), by.name, rows)
+        version = self._store.put(name, document, now, by.name, rows)
         return PushedCatalog(name=name, version=version, added=added, changed=changed, removed=removed)
 
     def _stored(self, name: str) -> dict[str, EventType]:

@@ -36,12 +36,20 @@ class AccessEvents:
         *resources: Resource,
         changes: Mapping[str, tuple[Any, Any]] | None = None,
         metadata: dict[str, Any] | None = None,
+        stored: Mapping[str, Any] | None = None,
         source: str | None = None,
         address: str | None = None,
         actor: Actor | None = None,
         facts: dict[str, str | int] | None = None,
     ) -> list[Row]:
-        """One event in each organization concerned; in :data:`INSTANCE` for all of them, or none."""
+        """One event in each organization concerned; in :data:`INSTANCE` for all of them, or none.
+
+        ``stored`` are the columns of the setting as they are stored with the event. They stand in the event
+        under ``metadata.stored``: ``affidavit fsck`` replays them and names what was changed without an event
+        (docs/spec/coverage.md).
+        """
+        if stored is not None:
+            metadata = {**(metadata or {}), "stored": dict(stored)}
         homes = organizations if organizations is not ALL and organizations else (INSTANCE,)
         draft = Draft(
             action=action,

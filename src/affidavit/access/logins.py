@@ -99,7 +99,16 @@ class LoginLinks:
         )
         resource = Resource(type="login_link", id=_public(link), name=name)
         changes = {"abilities": (None, list(chosen)), "expires_at": (None, format_time(link.expires_at))}
-        rows = self._events.rows("access.login_link.created", by, organizations, resource, changes=changes)
+        stored = {
+            "hash": link.hash.hex(),
+            "organizations": "all" if organizations is ALL else organizations,
+            "abilities": chosen,
+            "created_at": now,
+            "expires_at": link.expires_at,
+        }
+        rows = self._events.rows(
+            "access.login_link.created", by, organizations, resource, changes=changes, stored=stored
+        )
         self._store.add(link, rows)
         return code
 
@@ -144,6 +153,14 @@ class LoginLinks:
             person,
             link.organizations,
             Resource(type="login_link", id=_public(link), name=link.name),
+            stored={
+                "id": session.id,
+                "hash": session.hash.hex(),
+                "organizations": "all" if session.organizations is ALL else session.organizations,
+                "abilities": session.abilities,
+                "created_at": now,
+                "expires_at": session.expires_at,
+            },
             source="web",
             address=address,
             actor=Actor(type="user", id=link.name),

@@ -62,6 +62,7 @@ class OrganizationSettings:
             (name,),
             Resource(type="organization", id=name),
             changes={"name": (None, name)},
+            stored={"declared": 1},
             address=address,
         )
         return organization, self._store.declare(organization, self._entropy(32), rows)

@@ -146,12 +146,14 @@ class WebSessions:
             credential = self.authenticate(cookie)
         except NotSignedIn:
             return
+        now = self._clock()
         rows = self._events.rows(
             "access.session.ended",
             credential,
             credential.organizations,
             Resource(type="session", id=credential.id),
+            stored={"ended_at": now},
             source="web",
             address=address,
         )
-        self._store.end(hash_secret(cookie), self._clock(), rows)
+        self._store.end(hash_secret(cookie), now, rows)

@@ -111,6 +111,14 @@ class TokenSettings:
             token.organizations,
             _resource(token),
             changes=changes,
+            stored={
+                "hash": token.hash.hex(),
+                "organizations": token.organizations,
+                "abilities": chosen,
+                "created_at": now,
+                "created_by": token.created_by,
+                "expires_at": expires_at,
+            },
             address=address,
         )
         secrets = {organization: self._entropy(32) for organization in token.organizations}
@@ -146,6 +154,7 @@ class TokenSettings:
             token.organizations,
             _resource(token),
             changes={"revoked_at": (None, format_time(now))},
+            stored={"revoked_at": now},
             address=address,
         )
         self._store.revoke(token_id, now, rows)
