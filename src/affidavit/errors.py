@@ -23,6 +23,7 @@
     │   ├── LogMoved                somebody else grew the tree meanwhile; load it again
     │   ├── RowTooNew               the next event was written by a newer version
     │   ├── GuardRefused            the guard is missing, behind, or saw another history
+    │   ├── WitnessError            a witness did not cosign (log.witness_client)
     │   ├── KeyMissing              the signing key is not there
     │   └── KeyUnusable             others can read the signing key, or it is damaged
     └── StorageError                the database refused or failed (HTTP 503)
