@@ -11,7 +11,16 @@ from collections.abc import Sequence
 from enum import IntEnum
 
 from affidavit.cli.terminal import visible
-from affidavit.errors import AccessRefused, AffidavitError, ConfigError, InvalidQuery, Refused, StorageError
+from affidavit.errors import (
+    AccessRefused,
+    AffidavitError,
+    ConfigError,
+    InvalidQuery,
+    LogMismatch,
+    NotPublished,
+    Refused,
+    StorageError,
+)
 
 __all__ = ["Exit", "Failed", "UsageError", "exit_for", "refuse_flags", "report"]
 
@@ -79,8 +88,10 @@ def exit_for(error: BaseException) -> Exit:
         return error.code
     if isinstance(error, ConfigError | InvalidQuery):
         return Exit.USAGE
-    if isinstance(error, Refused | AccessRefused):
+    if isinstance(error, Refused | AccessRefused | NotPublished):
         return Exit.REFUSED
+    if isinstance(error, LogMismatch):
+        return Exit.INCOMPLETE
     if isinstance(error, StorageError | OSError):
         return Exit.STORAGE
     if isinstance(error, KeyboardInterrupt):

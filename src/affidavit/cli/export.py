@@ -1,4 +1,6 @@
-"""``affidavit export``: every event that matches, as CSV or NDJSON, to a file or to standard output.
+"""``affidavit export``: every event that matches, as CSV, NDJSON or a bundle, to a file or standard output.
+
+A bundle is evidence: ``affidavit verify`` checks it without this database.
 
 A file is written under another name beside its place and renamed when it is complete, so a name that
 exists is a whole export. ``FILE.trailer.json`` says how many events are in it and what was asked.
@@ -11,10 +13,10 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
+from typing import IO, TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from cyclopts import Parameter
@@ -41,7 +43,10 @@ STANDARD_OUTPUT = "-"
 
 def command(
     *search: Search,
-    format: Annotated[Literal["csv", "ndjson"], Parameter(help="csv for spreadsheets, ndjson for programs.")],
+    format: Annotated[
+        Literal["csv", "ndjson", "bundle"],
+        Parameter(help="csv for spreadsheets, ndjson for programs, bundle for auditors."),
+    ],
     output: Annotated[
         str,
         Parameter(
@@ -50,6 +55,19 @@ def command(
         ),
     ],
     order: Annotated[Literal["desc", "asc"], Parameter(help="desc: newest first.")] = "desc",
+    proofs: Annotated[
+        bool, Parameter(negative=(), help="ndjson: a receipt a line, which proves its event by itself.")
+    ] = False,
+    range: Annotated[
+        str | None,
+        Parameter(
+            show_default=False,
+            help="bundle without filters: first index and end (exclusive), such as 0:1000. Default: all.",
+        ),
+    ] = None,
+    incarnation: Annotated[
+        int | None, Parameter(show_default=False, help="bundle: which tree. Default: the newest.")
+    ] = None,
     json: Json = None,
     filters: Filters | None = None,
     common: Common = NOTHING_GIVEN,
@@ -58,8 +76,13 @@ def command(
 
     Writes OUTPUT whole or not at all, and OUTPUT.trailer.json with the number of events, the SHA-256
     and the question. Memory does not depend on the number of events.
+
+    A bundle is as of the newest signed checkpoint of one organization. Without filters it holds every entry
+    of the range and proves that none is missing; with filters each entry with its own proof. Check it with
+    affidavit verify, which needs nothing of this machine.
     """
     asked = filter_of(filters, *search)
+    _check(format, proofs=proofs, range_=range, incarnation=incarnation)
     settings = common.settings()
     target = None if output == STANDARD_OUTPUT else Path(output)
     if target is not None and not target.parent.is_dir():
@@ -74,18 +97,67 @@ def command(
             "started_at": format_time(time.time_ns() // 1000),
         }
         with counter("Exporting", quiet=target is None) as count:
-            batches = _counted(instance.reader.export(organizations, asked, order=order), count)
-            _note_export(instance, organizations, format, asked)
+            if format == "bundle":
+                made = _bundle(instance, organizations, asked, range, incarnation, count)
+            else:
+                batches = _counted(instance.reader.export(organizations, asked, order=order), count)
+                inside = proofs or target is None
+                made = _file_of(instance, format, batches, count, proofs=proofs, trailer_inside=inside)
+            _note_export(instance, organizations, "ndjson with proofs" if proofs else format, asked)
             if target is None:
-                _to_stdout(_chunks(instance, format, batches))
+                _to_stdout(made.chunks)
                 return
-            chunks = _chunks(instance, format, batches)
-            # The trailer stands beside a file, so that each line of it is an event.
-            _to_file(target, _but_last(chunks) if format == "ndjson" else chunks, trailer, count)
+            _to_file(target, made, trailer)
     if wants_json(json):
         print_json({"output": str(target), **trailer})
     else:
         note(f"{trailer['events']:,} events in {target}")
+
+
+class _Made(NamedTuple):
+    """What is written: its bytes, and what its trailer says when they are all out."""
+
+    chunks: Iterator[bytes]
+    counts: Callable[[], Mapping[str, Any]]
+
+
+def _check(format_: str, *, proofs: bool, range_: str | None, incarnation: int | None) -> None:
+    """Refuse flags that the format does not have, so that nobody believes they did something."""
+    if proofs and format_ != "ndjson":
+        raise UsageError("--proofs is for --format ndjson; a bundle always has proofs")
+    if format_ != "bundle" and (range_ is not None or incarnation is not None):
+        raise UsageError("--range and --incarnation are for --format bundle")
+
+
+def _bundle(
+    instance: Instance,
+    organizations: Organizations,
+    asked: Filter,
+    range_: str | None,
+    incarnation: int | None,
+    count: Counter,
+) -> _Made:
+    from affidavit.export.bundle import Bundles
+    from affidavit.export.leaves import parse_range
+
+    if organizations is ALL or len(organizations) != 1:
+        raise UsageError("a bundle is of one organization: --organization NAME")
+    bundle = Bundles(instance.log, instance.log, instance.entries, instance.reader).open(
+        organizations[0],
+        asked,
+        span=None if range_ is None else parse_range(range_),
+        incarnation=incarnation,
+    )
+
+    def chunks() -> Iterator[bytes]:
+        for chunk in bundle.chunks():
+            yield chunk
+            count.at(bundle.counts["entries"], None)
+
+    def counts() -> Mapping[str, Any]:
+        return {"events": bundle.counts["entries"], **bundle.counts, "bundle": bundle.described}
+
+    return _Made(chunks(), counts)
 
 
 def _note_export(instance: Instance, organizations: Organizations, format_: str, asked: Filter) -> None:
@@ -104,22 +176,55 @@ def _counted(batches: Iterator[list[StoredEvent]], count: Counter) -> Iterator[l
         count.add(len(batch))
 
 
-def _chunks(instance: Instance, format_: str, batches: Iterator[list[StoredEvent]]) -> Iterator[bytes]:
+def _file_of(
+    instance: Instance,
+    format_: str,
+    batches: Iterator[list[StoredEvent]],
+    count: Counter,
+    *,
+    proofs: bool,
+    trailer_inside: bool,
+) -> _Made:
+    def counts() -> Mapping[str, Any]:
+        return {"events": count.total()}
+
     if format_ == "csv":
         from affidavit.export import csv
 
-        return csv.rows(batches, instance.catalogs)
-    from affidavit.export import ndjson
+        return _Made(csv.rows(batches, instance.catalogs), counts)
+    if proofs:
+        from affidavit.export import receipts
 
-    return ndjson.rows(batches, instance.catalogs)
+        last = _Last(receipts.rows(batches, instance.receipts))
+    else:
+        from affidavit.export import ndjson
+
+        last = _Last(ndjson.rows(batches, instance.catalogs))
+    # Beside a file each line of which is an event.
+    return _Made(last.all() if trailer_inside else last.but_last(), last.trailer)
 
 
-def _but_last(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    held: bytes | None = None
-    for chunk in chunks:
-        if held is not None:
-            yield held
-        held = chunk
+class _Last:
+    """Chunks of which the last one is the trailer."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._held = b""
+
+    def all(self) -> Iterator[bytes]:
+        for chunk in self._chunks:
+            self._held = chunk
+            yield chunk
+
+    def but_last(self) -> Iterator[bytes]:
+        for chunk in self._chunks:
+            if self._held:
+                yield self._held
+            self._held = chunk
+
+    def trailer(self) -> Mapping[str, Any]:
+        trailer: Mapping[str, Any] = msgspec.json.decode(self._held)["trailer"]
+        return trailer
 
 
 def _to_stdout(chunks: Iterator[bytes]) -> None:
@@ -129,15 +234,15 @@ def _to_stdout(chunks: Iterator[bytes]) -> None:
     sys.stdout.buffer.flush()
 
 
-def _to_file(target: Path, chunks: Iterator[bytes], trailer: dict[str, Any], count: Counter) -> None:
+def _to_file(target: Path, made: _Made, trailer: dict[str, Any]) -> None:
     digest, size = sha256(), 0
     with _whole(target) as file:
-        for chunk in chunks:
+        for chunk in made.chunks:
             file.write(chunk)
             digest.update(chunk)
             size += len(chunk)
         trailer |= {
-            "events": count.total(),
+            **made.counts(),
             "bytes": size,
             "sha256": digest.hexdigest(),
             "finished_at": format_time(time.time_ns() // 1000),
