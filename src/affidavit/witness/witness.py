@@ -111,17 +111,17 @@ class Witness:
         return Note(opened.note.text, own).encode() + line.encode()
 
     def _keep_evidence(self, request: Request, seen: Remembered | None, refusal: Refusal) -> None:
-        """A signed checkpoint that does not agree with what was seen convicts its log, and stays.
+        """A signed checkpoint that is not shown to agree with what was seen may convict its log, and stays.
 
         A stale old size alone does not: it is how a log asks where to begin.
         """
         checkpoint = request.checkpoint
+        this = Remembered(checkpoint.size, checkpoint.root)
         fork = is_fork(seen, checkpoint)
-        if not fork and not isinstance(refusal, Inconsistent):
+        if seen in (None, this) or not (fork or isinstance(refusal, Inconsistent)):
             return
         reason = f"size {checkpoint.size} has another root than the one cosigned" if fork else str(refusal)
         now = self._clock() // 1_000_000
-        this = Remembered(checkpoint.size, checkpoint.root)
         refused = Refused(checkpoint.origin, this, now, reason, request.note)
         try:
             added = self._state.keep(refused)
