@@ -55,6 +55,20 @@ class PolicyStore(Protocol):
         """
         ...
 
+    def confirm(self, organization: str, rules: Rules, held: Sequence[str], rows: Sequence[Row]) -> bool:
+        """Store events that quote the table, where it and the holds in force are still these.
+
+        Args:
+            organization: whose.
+            rules: the table.
+            held: the classes of the holds in force, sorted, each once.
+            rows: the events.
+
+        Returns:
+            False, with nothing stored, where table or holds are others by now.
+        """
+        ...
+
 
 class Hold(NamedTuple):
     """A legal hold: nothing of its class expires or is pruned while it stands.

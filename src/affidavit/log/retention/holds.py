@@ -81,6 +81,7 @@ class LegalHolds:
             _resource(hold),
             changes={"name": (None, name), "reason": (None, reason), "class": (None, class_)},
             address=address,
+            stored={"created_at": hold.created_at, "created_by": hold.created_by},
             facts={"hold": hold.id, "class": class_},
         )
         self._store.add(hold, rows)
@@ -109,6 +110,7 @@ class LegalHolds:
             _resource(hold),
             changes={"released_at": (None, format_time(now))},
             address=address,
+            stored={"released_at": now},
             facts={"hold": hold.id, "class": hold.class_},
         )
         self._store.release(organization, hold_id, now, rows)

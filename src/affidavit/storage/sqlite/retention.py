@@ -72,6 +72,19 @@ class SqlitePolicies(_Store):
             replace, lambda change: rows(change) if change.after != change.before else ()
         )
 
+    def confirm(self, organization: str, rules: Rules, held: Sequence[str], rows: Sequence[Row]) -> bool:
+        """See the role."""
+
+        def same(connection: sqlite3.Connection) -> bool:
+            classes = connection.execute(
+                "SELECT DISTINCT class FROM affidavit_holds WHERE organization = ? AND released_at IS NULL"
+                " ORDER BY class",
+                (organization,),
+            ).fetchall()
+            return _rules(connection, organization) == rules and [name for (name,) in classes] == list(held)
+
+        return self._database.change(same, lambda answer: rows if answer else ())
+
 
 class SqliteHolds(_Store):
     """:class:`~affidavit.storage.retention.HoldStore` on SQLite."""
