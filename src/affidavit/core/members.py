@@ -16,7 +16,17 @@ from typing import Any, Final, Protocol
 from affidavit.core.strict import json_of
 from affidavit.core.unsound import Malformed
 
-__all__ = ["CHUNK", "MAX_MEMBERS", "Members", "Stream", "canonical_of", "check_names", "lines_of", "whole"]
+__all__ = [
+    "CHUNK",
+    "MAX_MEMBERS",
+    "Members",
+    "Stream",
+    "canonical_of",
+    "check_kind",
+    "check_names",
+    "lines_of",
+    "whole",
+]
 
 MAX_MEMBERS: Final = 100_000
 CHUNK: Final = 1 << 18
@@ -79,6 +89,22 @@ def check_names(names: Sequence[str]) -> None:
         twin = f"{stem}.{'note' if suffix == 'json' else 'json'}"
         if name.startswith("manifests/") and twin not in names:
             raise Malformed("a bundle", "must have each manifest with its note, and lacks", twin)
+
+
+def check_kind(names: Sequence[str], complete: str) -> None:
+    """Check that a range has its hashes, a selection its proofs, and neither what belongs to the other.
+
+    Args:
+        names: of all members.
+        complete: ``range`` or ``filtered``.
+
+    Raises:
+        Malformed: names the member.
+    """
+    needed = "range.json" if complete == "range" else "proofs.ndjson"
+    found = sorted(_EITHER.intersection(names))
+    if found != [needed]:
+        raise Malformed(f"a bundle that is {complete}", f"must have {needed}, and has", found)
 
 
 def whole(members: Members, name: str, limit: int) -> bytes:
