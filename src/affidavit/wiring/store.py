@@ -31,10 +31,15 @@ from affidavit.log.entries import Entries
 from affidavit.log.prover import Prover
 from affidavit.log.reader import Reader
 from affidavit.log.receipts import Receipts
+from affidavit.log.retention.holds import LegalHolds
+from affidavit.log.retention.past import Past
+from affidavit.log.retention.policies import RetentionSettings
+from affidavit.log.retention.previews import Previews
 from affidavit.log.tiles import Tiles
 from affidavit.recorder.intake import Intake, Rights
 from affidavit.storage.settings import CatalogStore
 from affidavit.storage.sqlite import database as sqlite
+from affidavit.storage.sqlite.retention import SqliteHolds, SqlitePast, SqlitePolicies
 from affidavit.storage.sqlite.settings import (
     SqliteCatalogs,
     SqliteLogins,
@@ -42,6 +47,7 @@ from affidavit.storage.sqlite.settings import (
     SqliteSessions,
     SqliteTokens,
 )
+from affidavit.storage.sqlite.tasks import SqliteTasks
 
 __all__ = [
     "Instance",
@@ -106,6 +112,9 @@ class Instance:
         entries: what their leaves stand for.
         tiles, receipts: what they publish.
         organizations, tokens, logins, sessions: settings, each change an event.
+        tasks: work for the holder of the worker's lease.
+        retention, holds: policies and legal holds, each change an event.
+        retention_previews: what expiry and pruning would do now.
         catalog_store: pushed catalogs.
         authentication: recognises credentials.
     """
@@ -127,6 +136,7 @@ class Instance:
             enrich=enrichment,
             source=source,
         )
+        self.tasks = SqliteTasks(database)
         self.log = database.log
         self.prover = Prover(database.log)
         self.entries = Entries(database.log, database.events, database.log)
@@ -146,6 +156,10 @@ class Instance:
         self.tokens = TokenSettings(SqliteTokens(database), self.access_events, clock=clock, entropy=entropy)
         self.logins = LoginLinks(SqliteLogins(database), self.access_events, clock=clock, entropy=entropy)
         self.sessions = WebSessions(SqliteSessions(database), self.access_events, clock=clock)
+        policies, holds, past = SqlitePolicies(database), SqliteHolds(database), SqlitePast(database)
+        self.retention = RetentionSettings(policies, self.access_events)
+        self.holds = LegalHolds(holds, self.access_events, clock=clock, entropy=entropy)
+        self.retention_previews = Previews(Past(policies, holds, past), past, database.log, clock=clock)
         self._operator: OperatorToken | None = None
         self._authentication: Authentication | None = None
 
@@ -176,6 +190,11 @@ class Instance:
     def insert(self, rows: Sequence[Row]) -> list[Recorded]:
         """Store rows in a transaction of their own; durable on return."""
         return self._database.events.insert(rows)
+
+    @property
+    def index_path(self) -> Path:
+        """The index file."""
+        return self._database.index_path
 
     @property
     def is_demo(self) -> bool:

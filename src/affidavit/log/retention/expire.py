@@ -30,7 +30,7 @@ from affidavit.storage.redaction import Redaction, Redactor
 from affidavit.storage.retention import PolicyStore
 from affidavit.storage.tasks import Task, TaskStore
 
-__all__ = ["EXPIRE", "Expiry", "Forget", "Preview"]
+__all__ = ["EXPIRE", "Expiry", "Forget"]
 
 EXPIRE = "expire"
 """The kind of its tasks."""
@@ -39,20 +39,6 @@ _CHANGED = "the policy or a hold was changed meanwhile; run it again"
 
 Forget = Callable[[str, Sequence[bytes]], None]
 """Takes what copies know of these events' values away: organization and ids."""
-
-
-class Preview(NamedTuple):
-    """What a run would do now.
-
-    Attributes:
-        organization: its tenant.
-        policy: its table as text.
-        classes: how many events of each class are past.
-    """
-
-    organization: str
-    policy: str
-    classes: Mapping[str, ClassCount]
 
 
 class _Begun(NamedTuple):
@@ -237,14 +223,6 @@ class Expiry:
             },
         )
         self._events.insert(rows)
-
-    def preview(self, organization: str) -> Preview:
-        """A dry run: what a run would do now; nothing is changed."""
-        terms = self._past.terms(organization)
-        counts: dict[str, ClassCount] = {}
-        for _ in self._past.count(organization, terms, self._clock(), counts):
-            pass
-        return Preview(organization, terms.policy.text, counts)
 
 
 def _outcome(terms: Terms, done: Counter[str], left: Counter[str]) -> dict[str, Any]:

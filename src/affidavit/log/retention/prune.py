@@ -14,7 +14,7 @@ The row that the queue stands at is never among them: the event of step 2 comes 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import msgspec
 
@@ -33,14 +33,15 @@ from affidavit.core.manifest import (
 from affidavit.core.row import Place, StoredEvent
 from affidavit.log.keys import LogKeys
 from affidavit.log.retention.orders import credential_of
-from affidavit.log.retention.past import PIECE, Past
-from affidavit.log.retention.spans import Span, SpanLook, before
+from affidavit.log.retention.past import PIECE
+from affidavit.log.retention.previews import Previews
+from affidavit.log.retention.spans import Span, before
 from affidavit.log.tasks import WAITING, TaskSteps
 from affidavit.storage.log import LogStore, Manifest, ManifestStore, Tree
 from affidavit.storage.retention import PastStore, PrunedRange, RangeStore
 from affidavit.storage.tasks import Task
 
-__all__ = ["PRUNE_TASK", "Prune", "PrunePreview"]
+__all__ = ["PRUNE_TASK", "Prune"]
 
 PRUNE_TASK = "prune"
 """The kind of its tasks."""
@@ -50,27 +51,11 @@ _LAST = b"\xff" * 16
 _Steps = Generator[Literal["waiting"] | None, None, int]
 
 
-class PrunePreview(NamedTuple):
-    """What a prune would do now.
-
-    Attributes:
-        events: rows that would be deleted.
-        kept: events within the range that explain others and would stay.
-        ranges: how many closed ranges it would make.
-        obstacles: why it would be refused: the reason, and how many events it is true of.
-    """
-
-    events: int
-    kept: int
-    ranges: int
-    obstacles: Mapping[str, int]
-
-
 class Prune:
     """Prunes closed ranges of ids.
 
     Args:
-        past: says what is past and held.
+        previews: looks at ranges before they are pruned.
         store: the events by id.
         ranges: closes ranges and deletes.
         log: the trees.
@@ -78,12 +63,11 @@ class Prune:
         keys: the log keys as they stand now.
         rebuild: has the search index made anew; its counts still count what is gone.
         audit: makes the events.
-        clock: microseconds since 1970 UTC.
     """
 
     def __init__(
         self,
-        past: Past,
+        previews: Previews,
         store: PastStore,
         ranges: RangeStore,
         log: LogStore,
@@ -92,9 +76,8 @@ class Prune:
         keys: Callable[[], LogKeys],
         rebuild: Callable[[], None],
         audit: AccessEvents,
-        clock: Callable[[], int],
     ) -> None:
-        self._past = past
+        self._previews = previews
         self._store = store
         self._ranges = ranges
         self._log = log
@@ -102,31 +85,6 @@ class Prune:
         self._keys = keys
         self._rebuild = rebuild
         self._audit = audit
-        self._clock = clock
-
-    def look(self, organization: str, from_id: bytes, to_id: bytes) -> SpanLook:
-        """A look at a range, to be walked."""
-        return SpanLook(
-            self._past,
-            self._store,
-            self._log,
-            organization,
-            from_id=from_id,
-            to_id=to_id,
-            moment=self._clock(),
-        )
-
-    def preview(self, organization: str, from_id: bytes, to_id: bytes) -> PrunePreview:
-        """A dry run: what a prune would do now; nothing is changed."""
-        look = self.look(organization, from_id, to_id)
-        for _ in look:
-            pass
-        return PrunePreview(
-            sum(len(span.gone) for span in look.spans),
-            sum(span.kept for span in look.spans),
-            len(look.spans),
-            look.obstacles,
-        )
 
     def run(self, task: Task) -> TaskSteps:
         """The function of tasks of the kind :data:`PRUNE_TASK`.
@@ -143,7 +101,7 @@ class Prune:
         done = 0
         for closed in standing:  # an interrupted task closed them, and perhaps did not empty them
             done += yield from self._empty(closed)
-        look = self.look(task.organization, from_id, to_id)
+        look = self._previews.span(task.organization, from_id, to_id)
         for _ in look:
             yield None
         look.refuse()
