@@ -21,7 +21,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "Read": ("events", "tail", "show", "export"),
     "Write": ("record", "import"),
     "Evidence": ("witness",),
-    "Set up": ("token", "org", "catalog", "migrate", "config", "doctor"),
+    "Set up": ("token", "org", "catalog", "migrate", "index", "config", "doctor"),
 }
 """The commands under the headings of ``affidavit --help``."""
 
@@ -29,6 +29,7 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     "token": ("API tokens: create, list, revoke.", ("create", "list", "revoke")),
     "org": ("Organizations: create, list.", ("create", "list")),
     "catalog": ("Event types: list, show, push, check.", ("list", "show", "push", "check")),
+    "index": ("The search index: rebuild.", ("rebuild",)),
     "witness": ("A witness for the logs of another host: serve, key.", ("serve", "key show")),
 }
 """The commands that have commands of their own, with what they are for. ``key show`` is one level deeper."""

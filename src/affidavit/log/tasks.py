@@ -18,7 +18,7 @@ from typing import Any, Final, Literal, TypeAlias
 from affidavit.errors import AffidavitError, StorageError
 from affidavit.storage.tasks import Task, TaskStore
 
-__all__ = ["WAITING", "TaskFunction", "TaskRunner", "TaskSteps"]
+__all__ = ["WAITING", "Task", "TaskFunction", "TaskRunner", "TaskSteps", "new_task"]
 
 log = logging.getLogger("affidavit.tasks")
 
@@ -28,6 +28,28 @@ RETRY = 2.0
 
 TaskSteps: TypeAlias = Generator[Literal["waiting"] | None, None, Mapping[str, Any]]
 TaskFunction: TypeAlias = Callable[[Task], TaskSteps]
+
+
+def new_task(
+    kind: str,
+    organization: str,
+    request: Mapping[str, Any],
+    *,
+    by: str,
+    now: int,
+    entropy: Callable[[int], bytes],
+) -> Task:
+    """A task that nobody has begun.
+
+    Args:
+        kind: what is to be done.
+        organization: whose.
+        request: what it needs to know.
+        by: name of the credential that orders it.
+        now: microseconds since 1970 UTC.
+        entropy: that many random bytes.
+    """
+    return Task(f"task_{entropy(8).hex()}", kind, organization, request, "waiting", None, now, by)
 
 
 class TaskRunner:

@@ -13,6 +13,7 @@ from affidavit.storage.sqlite.follower import IndexFollower
 from affidavit.storage.sqlite.log_writer import SqliteLogWriter
 from affidavit.wiring.log import log_file_path, may_make_log, open_signer
 from affidavit.wiring.store import clock, database_path
+from affidavit.wiring.tasks import open_tasks
 
 __all__ = ["open_follower", "open_upkeep"]
 
@@ -23,17 +24,18 @@ def open_follower(settings: Settings) -> IndexFollower:
     return IndexFollower(path, settings.index_database or index_path(path))
 
 
-def open_upkeep(settings: Settings) -> Upkeep:
-    """The log's share of the worker; its files are opened at its first step."""
+def open_upkeep(settings: Settings, *, at_once: bool = False) -> Upkeep:
+    """The log's share of the worker.
+
+    Args:
+        settings: of the program.
+        at_once: open the files now, so that what is wrong with them is raised here; else at the first step,
+            and again while that fails.
+    """
+    if at_once:
+        parts = open_parts(settings)
+        return Upkeep(lambda: parts, monotonic=time.monotonic, clock=clock)
     return Upkeep(lambda: open_parts(settings), monotonic=time.monotonic, clock=clock)
-
-
-class _Idle:
-    """Nothing to do."""
-
-    def step(self) -> bool:
-        """Nothing."""
-        return False
 
 
 def open_parts(settings: Settings) -> LogParts:
@@ -47,10 +49,12 @@ def open_parts(settings: Settings) -> LogParts:
     writer = SqliteLogWriter(path, log_file_path(settings), make=may_make_log(settings))
     sequencer = Sequencer(writer, writer, writer, host=settings.log_host, clock=clock, entropy=os.urandom)
     signer, store = open_signer(settings, writer)
+    tasks = open_tasks(settings, writer)
 
     def close() -> None:
+        tasks.close()
         signer.close()
         store.close()
         writer.close()
 
-    return LogParts(writer, sequencer, signer, _Idle(), writer, close)
+    return LogParts(writer, sequencer, signer, tasks.runner, writer, close)

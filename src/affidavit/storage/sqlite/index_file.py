@@ -13,7 +13,7 @@ import msgspec
 from affidavit.storage.sqlite.connect import connect, inode, translated
 from affidavit.storage.sqlite.migrate import statements
 
-__all__ = ["INDEX_VERSION", "IndexState", "create", "oldest_beyond", "read_state", "remove"]
+__all__ = ["INDEX_VERSION", "IndexState", "create", "discard", "oldest_beyond", "read_state", "remove"]
 
 INDEX_VERSION = 1
 
@@ -74,3 +74,8 @@ def remove(path: Path) -> None:
     for name in (path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
         if inode(name) is not None:
             name.unlink()
+
+
+def discard(path: Path) -> None:
+    """Take away the index file alone, as an operator may at any time: the follower makes it anew."""
+    path.unlink(missing_ok=True)
