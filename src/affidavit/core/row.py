@@ -119,19 +119,22 @@ class StoredEvent:
     """One row of the event table, its groups decoded on demand.
 
     Attributes are named as the columns; times are microseconds since 1970 UTC; a group that was erased or has
-    expired is ``None``. ``place`` is ``None`` until a reader of the log has set it, and while it is pending.
+    expired is ``None``. ``place`` is ``None`` until a reader of the log has set it, and while it is pending;
+    ``expired`` says that all values are gone because of their age, where such a reader has found that out.
     """
 
-    __slots__ = ("_groups", "_values", "place", "seq")
+    __slots__ = ("_groups", "_values", "expired", "place", "seq")
 
     seq: int
     place: Place | None
+    expired: bool
     _values: tuple[Any, ...]
     _groups: dict[str, Any] | None
 
     def __init__(self, seq: int, values: tuple[Any, ...]) -> None:
         self.seq = seq
         self.place = None
+        self.expired = False
         self._values = values
         self._groups = None
 
@@ -234,7 +237,9 @@ def encode_event(event: StoredEvent, title: str | None = None) -> bytes:
         *(text[1:-1] for text in values[12:17] if text is not None),
         f'"facts":{values[10]}' if values[10] is not None else "",
     ]
-    if event.redacted:
+    if event.expired:
+        parts.append('"expired":true')
+    elif event.redacted:
         parts.append(f'"redacted":{encode_group(event.redacted).decode()}')
     if event.inconsistent:
         parts.append(f'"inconsistent":{encode_group(event.inconsistent).decode()}')

@@ -17,6 +17,7 @@ from affidavit.core.filter import Filter
 from affidavit.core.row import StoredEvent
 from affidavit.core.times import HOUR
 from affidavit.errors import InvalidQuery, NotFound
+from affidavit.log.expiry import Expiries
 from affidavit.storage.log import LogStore
 from affidavit.storage.protocols import COUNTED, EventIndex, EventStore, Progress
 
@@ -99,6 +100,7 @@ class Reader:
         self._events = events
         self._index = index
         self._log = log
+        self._expiries = Expiries(index)
         self._cipher = cipher
 
     def page(
@@ -156,10 +158,11 @@ class Reader:
         raise NotFound("There is no event with this id.")
 
     def _placed(self, events: list[StoredEvent]) -> list[StoredEvent]:
-        """The same events, each with its place in the log."""
+        """The same events, each with its place in the log, those that have expired marked."""
         places = self._log.places(events)
         for event in events:
             event.place = places.get(event.seq)
+        self._expiries.mark(events)
         return events
 
     def organizations(self) -> list[str]:

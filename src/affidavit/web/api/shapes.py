@@ -187,7 +187,11 @@ class Event(Shape):
     severity: Severity
     source: str
     state: Annotated[
-        Literal["pending", "sequenced", "published"], Meta(description="On its way into the log.")
+        Literal["pending", "sequenced", "published"],
+        Meta(
+            description="`pending`: recorded. `sequenced`: a leaf of the organization's log. `published`: "
+            "covered by a signed checkpoint, so that a proof can be had."
+        ),
     ]
     late: Annotated[bool, Meta(description="Recorded more than 24 hours after it occurred.")]
     project: str | UnsetType = UNSET
@@ -211,8 +215,17 @@ class Event(Shape):
     reason: str | UnsetType = UNSET
     metadata: dict[str, Any] | UnsetType = UNSET
     facts: dict[str, str | int] | UnsetType = UNSET
-    index: Annotated[int, Meta(description="Place in the organization's log.")] | UnsetType = UNSET
-    redacted: Annotated[list[str], Meta(description="Groups whose values were erased.")] | UnsetType = UNSET
+    index: Annotated[int, Meta(description="Of its leaf in the organization's log.")] | UnsetType = UNSET
+    redacted: (
+        Annotated[list[str], Meta(description="Groups whose values were erased; their digests remain.")]
+        | UnsetType
+    ) = UNSET
+    expired: (
+        Annotated[
+            bool, Meta(description="True where all values are gone because a retention policy let them go.")
+        ]
+        | UnsetType
+    ) = UNSET
     inconsistent: (
         Annotated[list[str], Meta(description="Columns that contradict the event: the table was edited.")]
         | UnsetType

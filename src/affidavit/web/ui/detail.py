@@ -122,6 +122,7 @@ class DetailView(msgspec.Struct, frozen=True):
     sections: tuple[Section, ...]
     similar: tuple[Similar, ...]
     redacted: tuple[str, ...]
+    gone: str
 
 
 def present_detail(event: StoredEvent, title: Callable[[str], str], *, has_parts: bool = False) -> DetailView:
@@ -146,18 +147,21 @@ def present_detail(event: StoredEvent, title: Callable[[str], str], *, has_parts
         sections=tuple(_sections(event, groups, row)),
         similar=tuple(_similar(event, groups, row, has_parts=has_parts)),
         redacted=event.redacted,
+        gone=_gone(event),
     )
 
 
 def _sections(event: StoredEvent, groups: Mapping[str, Any], row: RowView) -> Iterator[Section]:
     erased = set(event.redacted)
-    yield Section("Who", tuple(_who(groups)), _note("actor", erased, "Not recorded"))
-    yield Section("Where", tuple(_where(groups, row)), _note("context", erased, ""))
+    gone = _gone(event)
+    yield Section("Who", tuple(_who(groups)), gone if "actor" in erased else "Not recorded")
+    yield Section("Where", tuple(_where(groups, row)), gone if "context" in erased else "")
     yield Section("Record", tuple(_record(event)))
 
 
-def _note(group: str, erased: set[str], otherwise: str) -> str:
-    return "Erased; its digest remains as proof" if group in erased else otherwise
+def _gone(event: StoredEvent) -> str:
+    """What stands where a value is gone."""
+    return f"{'Expired' if event.expired else 'Erased'}; its digest remains as proof"
 
 
 def _who(groups: Mapping[str, Any]) -> Iterator[Field]:

@@ -47,6 +47,14 @@ class Links(msgspec.Struct, frozen=True):
         """The event as the API answers it."""
         return _with_query(f"{self.root}/api/v1/events/{quote(event_id)}", _named(organization))
 
+    def proof(self, event_id: str, organization: str | None = None) -> str:
+        """The proof file of one event."""
+        return _with_query(f"{self.root}/api/v1/events/{quote(event_id)}/proof", _named(organization))
+
+    def receipt(self, event_id: str, organization: str | None = None) -> str:
+        """The receipt of one event."""
+        return _with_query(f"{self.root}/api/v1/events/{quote(event_id)}/receipt", _named(organization))
+
     def export(self, file_format: str, pairs: Iterable[Pair]) -> str:
         """The export of everything that these filters match."""
         return _with_query(f"{self.root}/api/v1/events/export", [("format", file_format), *pairs])

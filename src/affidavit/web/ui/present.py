@@ -33,6 +33,7 @@ __all__ = [
     "present_row",
     "session_title",
     "source_badge",
+    "standing",
     "text",
     "things",
 ]
@@ -124,7 +125,8 @@ class RowView(msgspec.Struct, frozen=True):
         actor: absent where the group was erased.
         origin: the browser and system, or ``Automated``, the kind of session and the token's name.
         resource: the primary one; ``more`` others stand behind it.
-        marks: late, imported, redacted, inconsistent.
+        marks: late, imported, redacted, expired, inconsistent.
+        standing: where it stands in the log: its state, with the index where it has one.
     """
 
     id: str
@@ -144,6 +146,7 @@ class RowView(msgspec.Struct, frozen=True):
     outcome: Badge
     severity: Badge
     marks: tuple[Badge, ...]
+    standing: Badge
 
 
 def present_row(event: StoredEvent, title: Callable[[str], str]) -> RowView:
@@ -168,6 +171,7 @@ def present_row(event: StoredEvent, title: Callable[[str], str]) -> RowView:
         outcome=outcome_badge(event.outcome),
         severity=severity_badge(event.severity),
         marks=marks(event),
+        standing=standing(event),
     )
 
 
@@ -293,6 +297,20 @@ def _platform(platform: str) -> str:
     return _PLATFORMS.get(platform, platform)
 
 
+def standing(event: StoredEvent) -> Badge:
+    """Where an event stands on its way into the log, with the words for it."""
+    place = event.place
+    if place is None:
+        return Badge("pending", "Pending", "Recorded; it waits for its place in the log")
+    if not place.published:
+        return Badge(
+            "sequenced", f"#{place.index}", f"Sequenced: entry {place.index} of the log, not signed yet"
+        )
+    return Badge(
+        "published", f"#{place.index}", f"Published: entry {place.index} of the log, covered by a signature"
+    )
+
+
 def marks(event: StoredEvent) -> tuple[Badge, ...]:
     """What a reader must know of this event besides what it says."""
     found = []
@@ -300,7 +318,9 @@ def marks(event: StoredEvent) -> tuple[Badge, ...]:
         found.append(Badge("late", "Late", "Recorded more than 24 hours after it occurred"))
     if event.imported:
         found.append(Badge("imported", "Imported", "Came in through an import, not when it happened"))
-    if event.redacted:
+    if event.expired:
+        found.append(Badge("expired", "Expired", "Its values were kept as long as the retention policy says"))
+    elif event.redacted:
         found.append(Badge("redacted", "Redacted", f"Erased: {', '.join(event.redacted)}"))
     if event.inconsistent:
         found.append(

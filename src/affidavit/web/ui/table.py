@@ -199,11 +199,14 @@ def quick_ranges(question: Question, clock: int) -> list[tuple[str, list[Pair], 
 def _exports(links: Links, scope: Scope, question: Question, asked: Filter) -> list[tuple[str, str, str]]:
     if EXPORT not in scope.abilities:
         return []
+    one = scope.organizations is not ALL and len(scope.organizations) == 1
     named = [("organization", question.organization)] if question.organization not in (None, EVERY) else []
     pairs = [*named, *to_params(asked)]
+    bundle = [("Bundle", links.export("bundle", pairs), "evidence for auditors")] if one else []
     return [
         ("CSV", links.export("csv", pairs), "for spreadsheets"),
         ("NDJSON", links.export("ndjson", pairs), "one event a line"),
+        *bundle,
     ]
 
 
