@@ -8,11 +8,20 @@ One of the modules of the verifier: standard library only.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
+from itertools import count, islice
 from typing import Final
 
-from affidavit.core.bundle_forms import Header, numbered_hashes, parse_header, parse_range, pruned_hash
+from affidavit.core.bundle_forms import (
+    Header,
+    index_of,
+    numbered_hashes,
+    parse_header,
+    parse_range,
+    pruned_hash,
+)
 from affidavit.core.checkpoint import Checkpoint
 from affidavit.core.entry import explaining_lines, read_entry
 from affidavit.core.explained import KnownManifest, Reasons, reasons_of, warn_of_manifests
@@ -212,13 +221,21 @@ class _Verification:
         return reasons_of(leaves, self._manifests, self.verdict, whole_until=known)
 
     def _explaining(self) -> Iterator[tuple[int, bytes]]:
-        at = self._header.start
+        indexes = self._indexes()
         for lines in lines_of(self._members.stream("entries.ndjson"), "entries.ndjson", MAX_LEAF):
-            if explaining_lines(b"\n".join(lines)):
-                for offset, line in enumerate(lines):
-                    if explaining_lines(line):
-                        yield at + offset, line
-            at += len(lines)
+            if not explaining_lines(b"\n".join(lines)):
+                deque(islice(indexes, len(lines)), maxlen=0)
+                continue
+            for index, line in zip(indexes, lines, strict=False):
+                if explaining_lines(line):
+                    yield index, line
+
+    def _indexes(self) -> Iterator[int]:
+        """The index of each entry, in their order."""
+        if self._header.complete == "range":
+            return count(self._header.start)
+        proofs = lines_of(self._members.stream("proofs.ndjson"), "proofs.ndjson", _MAX_PROOF_LINE)
+        return (index_of(line) for lines in proofs for line in lines)
 
     def _read_range(self, judge: Judge) -> None:
         header = self._header

@@ -13,9 +13,10 @@ from affidavit.core.merkle import HASH_SIZE
 from affidavit.core.strict import MAX_INTEGER, base64_of
 from affidavit.core.unsound import Malformed
 
-__all__ = ["Header", "numbered_hashes", "parse_header", "parse_range", "pruned_hash"]
+__all__ = ["Header", "index_of", "numbered_hashes", "parse_header", "parse_range", "pruned_hash"]
 
 _is_origin = re.compile(r"[^/\s]+/([0-9a-f]{32})/([1-9][0-9]{0,18})").fullmatch
+_has_index = re.compile(rb"\[(0|[1-9][0-9]{0,18}),").match
 _is_hash = re.compile(rb'"([0-9a-f]{64})"').fullmatch
 
 
@@ -42,7 +43,7 @@ def parse_header(text: bytes) -> Header:
     """
     value = canonical_of(text, "bundle.json")
     names = {"complete", "end", "origin", "size", "start", "v"}
-    if not isinstance(value, dict) or set(value) != names or value["v"] is not 1:  # noqa: F632 - not True
+    if not isinstance(value, dict) or set(value) != names or type(value["v"]) is not int or value["v"] != 1:
         raise Malformed("bundle.json", "must have exactly the members of version 1")
     numbers = [value[name] for name in ("start", "end", "size")]
     if not all(type(number) is int and 0 <= number <= MAX_INTEGER for number in numbers):
@@ -67,6 +68,18 @@ def pruned_hash(line: bytes) -> bytes:
     if match is None:
         raise Malformed("a pruned entry", "must be a hash in hexadecimal digits", line[:80])
     return bytes.fromhex(match[1].decode())
+
+
+def index_of(line: bytes) -> int:
+    """The index at the beginning of a line ``[index,...]``.
+
+    Raises:
+        Malformed: there is none.
+    """
+    match = _has_index(line)
+    if match is None:
+        raise Malformed("a line", "must begin with an index", line[:40])
+    return int(match[1])
 
 
 def numbered_hashes(value: Any, what: str) -> tuple[int, list[bytes]]:

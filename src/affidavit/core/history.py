@@ -46,7 +46,7 @@ def _judge_rotation(index: int, leaf: Leaf, opened: Opened, verdict: Verdict) ->
     if type(size) is int and opened.checkpoint.size > size and new not in signed:
         verdict.fail(
             "checkpoint",
-            f"only a retired key has signed it: entry {index} says that another one signs from size {size} on",
+            f"only a retired key has signed it: entry {index} names the one that signs from size {size} on",
             expected=f"{new!s:.20}",
             computed=", ".join(sorted(signed)),
         )
