@@ -20,7 +20,8 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "Start": ("serve", "demo", "login", "worker"),
     "Read": ("events", "tail", "show", "export"),
     "Write": ("record", "import"),
-    "Evidence": ("witness",),
+    "Keep": ("retention", "hold"),
+    "Evidence": ("fsck", "witness",),
     "Set up": ("token", "org", "catalog", "migrate", "index", "config", "doctor"),
 }
 """The commands under the headings of ``affidavit --help``."""
@@ -30,6 +31,11 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     "org": ("Organizations: create, list.", ("create", "list")),
     "catalog": ("Event types: list, show, push, check.", ("list", "show", "push", "check")),
     "index": ("The search index: rebuild.", ("rebuild",)),
+    "retention": (
+        "How long values are kept: list, set, unset, run, prune.",
+        ("list", "set", "unset", "run", "prune"),
+    ),
+    "hold": ("Legal holds: create, list, release.", ("create", "list", "release")),
     "witness": ("A witness for the logs of another host: serve, key.", ("serve", "key show")),
 }
 """The commands that have commands of their own, with what they are for. ``key show`` is one level deeper."""
