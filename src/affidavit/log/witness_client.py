@@ -188,13 +188,16 @@ def _connected(place: _Place, timeout: float) -> Iterator[http.client.HTTPConnec
                     yield connection
                 finally:
                     connection.close()
-        if expired.is_set():
-            # To the reader of HTTP, what was cut may look like an answer that ended.
-            raise TimeoutError(f"no whole answer within {timeout:g} seconds")
+    except (http.client.HTTPException, OSError):
+        if not expired.is_set():
+            raise
     finally:
         timer.cancel()
         timer.join()
         cut.close()
+    if expired.is_set():
+        # To the reader of HTTP, what was cut may look like an answer that ended, or like none at all.
+        raise TimeoutError(f"no whole answer within {timeout:g} seconds")
 
 
 def _shut(descriptor: socket.socket, expired: threading.Event) -> None:

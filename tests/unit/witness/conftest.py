@@ -11,7 +11,7 @@ from affidavit.core.note import parse_verifier
 from affidavit.witness.state import WitnessState
 from affidavit.witness.trust import Trusted
 from affidavit.witness.witness import Witness, open_key
-from tests.naive_log import NaiveLog
+from tests.watched_log import NaiveLog
 
 ORIGIN = "logs.example/one"
 

@@ -12,7 +12,7 @@ from affidavit.core.note import make_verifier, parse_verifier
 from affidavit.errors import ConfigError, NotADatabase
 from affidavit.witness.trust import Trusted, read_trusted
 from affidavit.witness.witness import KEY_FILE, STATE_FILE, Witness, open_key
-from tests.naive_log import NaiveLog
+from tests.watched_log import NaiveLog
 
 HEX = "0123456789abcdef" * 2
 

@@ -19,7 +19,7 @@ from affidavit.witness.rules import (
     check_growth,
     parse_request,
 )
-from tests.naive_log import NaiveLog, consistency, root
+from tests.watched_log import NaiveLog, consistency, root
 from tests.unit.witness.conftest import ORIGIN, World
 
 

@@ -15,7 +15,7 @@ from affidavit.core.checkpoint import open_checkpoint
 from affidavit.core.note import parse_verifier
 from affidavit.witness.rules import Refusal
 from affidavit.witness.state import MOST_KEPT
-from tests.naive_log import NaiveLog
+from tests.watched_log import NaiveLog
 from tests.unit.witness.conftest import ORIGIN, World
 
 HASH = sha256(ORIGIN.encode()).hexdigest()
