@@ -27,6 +27,7 @@ from affidavit.storage.sqlite.log_file import (
     tree_of,
     unpack_frontier,
 )
+from affidavit.storage.sqlite.log_replay import replay_bound, sealed_already
 
 __all__ = ["SqliteLogWriter"]
 
@@ -61,6 +62,7 @@ class SqliteLogWriter:
             raise
         self._log_inode = inode(log)
         self._after = 0
+        self._bound: int | None = None
 
     def _open_events(self) -> sqlite3.Connection:
         connection = connect(self._database, writer=False)
@@ -85,14 +87,22 @@ class SqliteLogWriter:
     def claim(self, limit: int) -> Sequence[Claimed]:
         """See :class:`affidavit.storage.log.Queue`."""
         self._follow()
-        with translated(self._path):
-            seq, event_id, leaf = self._log.execute("SELECT seq, id, leaf FROM affidavit_position").fetchone()
-        with translated(self._database), self._snapshot():
-            if seq:
-                self._check_anchor(seq, event_id, leaf)
-            rows = self._events.execute(f"{_ROWS} > ? ORDER BY seq LIMIT ?", (seq, limit)).fetchall()
-        self._after = seq
-        claimed = [Claimed(row[0], row[1:]) for row in rows]
+        while True:
+            with translated(self._path):
+                seq, event_id, leaf = self._log.execute(
+                    "SELECT seq, id, leaf FROM affidavit_position"
+                ).fetchone()
+                if self._bound is None:
+                    self._bound = replay_bound(self._log)
+                bound = self._bound
+            with translated(self._database), self._snapshot():
+                if seq:
+                    self._check_anchor(seq, event_id, leaf)
+                rows = self._events.execute(f"{_ROWS} > ? ORDER BY seq LIMIT ?", (seq, limit)).fetchall()
+            self._after = seq
+            claimed = [Claimed(row[0], row[1:]) for row in rows]
+            if not rows or seq >= bound or (claimed := self._without_leaf(claimed, bound)):
+                break
         for at, each in enumerate(claimed):
             version = each.values[_VERSION]
             if type(version) is int and version > LEAF_VERSION:
@@ -103,6 +113,20 @@ class SqliteLogWriter:
                     )
                 return claimed[:at]
         return claimed
+
+    def _without_leaf(self, claimed: Sequence[Claimed], bound: int) -> list[Claimed]:
+        """Those that have none; where all have theirs the queue moves on beyond them."""
+        with translated(self._path):
+            leaves = [sealed_already(self._log, *each) if each.seq <= bound else None for each in claimed]
+        fresh = [each for each, leaf in zip(claimed, leaves, strict=True) if leaf is None]
+        if not fresh:
+            last = claimed[-1]
+            with self.transaction() as log:
+                log.execute(
+                    "UPDATE affidavit_position SET seq = ?, id = ?, leaf = ?",
+                    (last.seq, last.values[0], leaves[-1]),
+                )
+        return fresh
 
     @contextmanager
     def _snapshot(self) -> Iterator[None]:
@@ -191,6 +215,16 @@ class SqliteLogWriter:
         with translated(self._path):
             (number,) = self._log.execute("SELECT coalesce(max(tree), 0) + 1 FROM affidavit_trees").fetchone()
         return int(number)
+
+    def forget(self) -> None:
+        """Look again how far the queue may have gone back: a new incarnation was begun."""
+        self._bound = None
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """The log file, to be read; its errors are ours when the block ends."""
+        with translated(self._path):
+            yield self._log
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
