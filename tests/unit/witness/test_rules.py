@@ -19,8 +19,8 @@ from affidavit.witness.rules import (
     check_growth,
     parse_request,
 )
-from tests.watched_log import NaiveLog, consistency, root
 from tests.unit.witness.conftest import ORIGIN, World
+from tests.watched_log import NaiveLog, consistency, root
 
 
 def status(world: World, body: bytes) -> int:

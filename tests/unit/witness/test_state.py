@@ -15,8 +15,8 @@ from affidavit.core.checkpoint import open_checkpoint
 from affidavit.core.note import parse_verifier
 from affidavit.witness.rules import Refusal
 from affidavit.witness.state import MOST_KEPT
-from tests.watched_log import NaiveLog
 from tests.unit.witness.conftest import ORIGIN, World
+from tests.watched_log import NaiveLog
 
 HASH = sha256(ORIGIN.encode()).hexdigest()
 
