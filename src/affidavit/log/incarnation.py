@@ -1,8 +1,8 @@
 """What a person orders after a restore: new incarnations, or a guard that takes the present heads.
 
 Both are explicit acts and events of their own. A new incarnation is an empty tree under the same hex digits;
-its leaf 0 quotes the last known checkpoint of the tree before, so that whoever remembers that one sees that it
-was given up, when, and by whom.
+its leaf 0 quotes the last known checkpoint of the tree before, so that whoever remembers that one sees when
+it was given up, and by whom.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ def reopen(
 ) -> list[Reopened]:
     """Begin a new incarnation of every log that lost leaves or events, or whose leaves are others now.
 
-    1. the events ``log.restored`` are recorded; 2. the guard is told; 3. the new trees are begun and the queue
-    goes back, in one transaction. Stopped in between, nothing is signed, and doing it again finishes it (an
+    1. the events ``log.restored`` are recorded; 2. the guard is told; 3. the new trees are begun and the
+    queue goes back, in one transaction. Stopped in between, nothing is signed, and doing it again finishes it (an
     event of the first time then stays as an ordinary one). Nothing may be sequenced meanwhile.
 
     Returns:

@@ -25,6 +25,10 @@ MOST_HEADS = 20_000
 _ORGANIZATION = 2
 
 
+def _unknown(_organization: str) -> None:
+    return None
+
+
 class _Growing:
     """One tree in the course of a batch."""
 
@@ -55,6 +59,8 @@ class Sequencer:
         host: first part of the origin of trees that are begun from now on.
         clock: microseconds since 1970 UTC.
         entropy: that many random bytes.
+        known: host and hex digits of an organization whose tree is not in the store although it was signed
+            before: what is sequenced again then becomes the same tree. ``None`` for one that is new.
     """
 
     def __init__(
@@ -66,6 +72,7 @@ class Sequencer:
         host: str,
         clock: Callable[[], int],
         entropy: Callable[[int], bytes],
+        known: Callable[[str], tuple[str, str] | None] = _unknown,
     ) -> None:
         self._queue = queue
         self._writer = writer
@@ -73,6 +80,7 @@ class Sequencer:
         self._host = host
         self._clock = clock
         self._entropy = entropy
+        self._known = known
         self._heads: dict[str, tuple[Tree, Frontier]] = {}
 
     def step(self) -> int:
@@ -133,7 +141,8 @@ class Sequencer:
             head = self._heads.get(name)
             if head is None:
                 number = number + 1 if number else self._writer.next_number()
-                head = Tree(number, name, self._host, self._entropy(16).hex(), 1, None, 0, 0), Frontier()
+                host, hex_digits = self._known(name) or (self._host, self._entropy(16).hex())
+                head = Tree(number, name, host, hex_digits, 1, None, 0, 0), Frontier()
             growing[name] = _Growing(*head)
         return growing
 

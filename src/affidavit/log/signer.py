@@ -116,6 +116,26 @@ class Signer:
             raise
         return signed
 
+    def known(self, organization: str) -> tuple[str, str] | None:
+        """Host and hex digits of an organization whose log the guard remembers, ``None`` where it does not.
+
+        Raises:
+            LogMismatch: a later incarnation was begun; only its own log file can continue it.
+        """
+        try:
+            guard = self._guard = self._guard or self._open_guard()
+            heads = guard.of(organization)
+        except GuardRefused:
+            return None
+        if not heads:
+            return None
+        if heads[-1].incarnation > 1:
+            raise LogMismatch(
+                f"{heads[-1].origin} was begun before, but the log file does not have it: that file was lost,"
+                " replaced or restored from before. Put it back, or see: affidavit log reopen"
+            )
+        return heads[-1].host, heads[-1].hex_digits
+
     def close(self) -> None:
         """Let go of the guard; the next step opens it again."""
         guard, self._guard = self._guard, None

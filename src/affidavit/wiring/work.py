@@ -47,8 +47,16 @@ def open_parts(settings: Settings) -> LogParts:
     """
     path = database_path(settings)
     writer = SqliteLogWriter(path, log_file_path(settings), make=may_make_log(settings))
-    sequencer = Sequencer(writer, writer, writer, host=settings.log_host, clock=clock, entropy=os.urandom)
     signer, store = open_signer(settings, writer)
+    sequencer = Sequencer(
+        writer,
+        writer,
+        writer,
+        host=settings.log_host,
+        clock=clock,
+        entropy=os.urandom,
+        known=signer.known,
+    )
     tasks = open_tasks(settings, writer)
 
     def close() -> None:
