@@ -51,6 +51,7 @@ class LogParts(NamedTuple):
     tasks: Tasks
     alarms: AlarmStore
     close: Callable[[], None]
+    cosigner: Stepper | None = None
 
 
 class Upkeep:
@@ -84,6 +85,8 @@ class Upkeep:
             return False
         busy = bool(self._guarded("sequence", lambda: self._sequence(parts)))
         self._guarded("sign", lambda: self._sign(parts))
+        if parts.cosigner is not None:
+            self._guarded("cosign", parts.cosigner.step)
         busy |= bool(self._guarded("task", parts.tasks.step))
         return busy
 

@@ -14,6 +14,7 @@ from affidavit.storage.sqlite.log_writer import SqliteLogWriter
 from affidavit.wiring.log import log_file_path, may_make_log, open_signer
 from affidavit.wiring.store import clock, database_path
 from affidavit.wiring.tasks import open_tasks
+from affidavit.wiring.witnesses import open_cosigning
 
 __all__ = ["open_follower", "open_upkeep"]
 
@@ -58,11 +59,14 @@ def open_parts(settings: Settings) -> LogParts:
         known=signer.known,
     )
     tasks = open_tasks(settings, writer)
+    cosigning = open_cosigning(settings, writer)
 
     def close() -> None:
+        if cosigning is not None:
+            cosigning.close()
         tasks.close()
         signer.close()
         store.close()
         writer.close()
 
-    return LogParts(writer, sequencer, signer, tasks.runner, writer, close)
+    return LogParts(writer, sequencer, signer, tasks.runner, writer, close, cosigning)
