@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+INTEROP := .venv-interop
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 COMPILE := $(BIN)/pip-compile --quiet --strip-extras --generate-hashes --unsafe-package affidavit --no-annotate --no-header \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options
@@ -12,7 +13,7 @@ TESTS ?=
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock demo test check-style lint types docs chromium requirements format bench bench-large soak build clean
+.PHONY: help install interop lock demo test check-style lint types docs chromium requirements format bench bench-large soak build clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,17 +26,31 @@ $(VENV)/.installed: requirements/dev.txt pyproject.toml
 	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
+interop: install $(INTEROP)/.installed tests/interop/node_modules/.package-lock.json ## install the programs that check our proofs
+
+$(INTEROP)/.installed: requirements/interop.txt
+	test -x $(INTEROP)/bin/python || $(PYTHON) -m venv $(INTEROP)
+	$(INTEROP)/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements/interop.txt
+	touch $@
+
+tests/interop/node_modules/.package-lock.json: tests/interop/package-lock.json
+	npm ci --loglevel=error --prefix tests/interop
+	touch $@
+
 lock: ## write the lock files anew, with the newest versions that pyproject.toml admits
 	$(COMPILE) --upgrade --all-extras --output-file requirements/dev.txt pyproject.toml requirements/dev.in
 	$(COMPILE) --extra server --constraint requirements/dev.txt --output-file requirements/server.txt pyproject.toml
-	sed -i -e '/^#/d' -e '/^$$/d' requirements/dev.txt requirements/server.txt
+	$(COMPILE) --upgrade --output-file requirements/interop.txt requirements/interop.in
+	sed -i -e '/^#/d' -e '/^$$/d' requirements/dev.txt requirements/server.txt requirements/interop.txt
 	sed -i '1i # Made by make lock: every package that development needs, with the hashes of all its files.' requirements/dev.txt
 	sed -i '1i # Made by make lock: every package that the server needs, with the hashes of all its files.' requirements/server.txt
+	sed -i '1i # Made by make lock: the programs that check our proofs, with the hashes of all their files.' requirements/interop.txt
+	npm update --loglevel=error --package-lock-only --prefix tests/interop
 
 demo: install ## fill a database with a believable company, serve it, print a login link
 	$(BIN)/affidavit demo
 
-test: lint docs chromium ## everything that CI runs
+test: lint docs chromium interop ## everything that CI runs
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadscope $(TESTS)
 
 lint: install ## style, format and types
@@ -72,5 +87,5 @@ build: install ## the wheel and the source archive, in dist/
 	$(BIN)/python -m build --no-isolation --outdir dist .
 
 clean: ## remove what make made, .venv included
-	rm -rf $(VENV) dist build site .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(INTEROP) tests/interop/node_modules dist build site .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
