@@ -21,7 +21,10 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "Read": ("events", "tail", "show", "export"),
     "Write": ("record", "import"),
     "Keep": ("retention", "hold"),
-    "Evidence": ("fsck", "witness",),
+    "Evidence": (
+        "fsck",
+        "witness",
+    ),
     "Set up": ("token", "org", "catalog", "migrate", "index", "config", "doctor"),
 }
 """The commands under the headings of ``affidavit --help``."""

@@ -192,6 +192,11 @@ class Instance:
         return self._database.events.insert(rows)
 
     @property
+    def database(self) -> sqlite.SqliteDatabase:
+        """The files, for what else is built on them here in wiring."""
+        return self._database
+
+    @property
     def index_path(self) -> Path:
         """The index file."""
         return self._database.index_path

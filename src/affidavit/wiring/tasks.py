@@ -11,7 +11,9 @@ from affidavit.log.rebuild import IndexRebuild
 from affidavit.log.tasks import TaskFunction, TaskRunner
 from affidavit.storage.sqlite.index_file import discard
 from affidavit.storage.sqlite.log_writer import SqliteLogWriter
-from affidavit.wiring.store import Instance, clock, open_store
+from affidavit.storage.sqlite.redaction import SqliteRedactor
+from affidavit.wiring.retention import retention_kinds
+from affidavit.wiring.store import Instance, clock, database_path, open_store
 
 __all__ = ["OpenTasks", "open_tasks"]
 
@@ -23,7 +25,7 @@ class OpenTasks(NamedTuple):
     close: Callable[[], None]
 
 
-def open_tasks(settings: Settings, writer: SqliteLogWriter) -> OpenTasks:  # noqa: ARG001
+def open_tasks(settings: Settings, writer: SqliteLogWriter) -> OpenTasks:
     """The runner of the worker, with a store of its own.
 
     Args:
@@ -32,19 +34,36 @@ def open_tasks(settings: Settings, writer: SqliteLogWriter) -> OpenTasks:  # noq
     """
     instance = open_store(settings, source="worker")
     try:
-        runner = TaskRunner(instance.tasks, _kinds(instance), clock=clock, monotonic=time.monotonic)
+        redactor = SqliteRedactor(database_path(settings))
     except BaseException:
         instance.close()
         raise
+    kinds = _kinds(instance, settings, writer, redactor)
+    runner = TaskRunner(instance.tasks, kinds, clock=clock, monotonic=time.monotonic)
 
     def close() -> None:
         runner.close()
+        redactor.close()
         instance.close()
 
     return OpenTasks(runner, close)
 
 
-def _kinds(instance: Instance) -> dict[str, TaskFunction]:
+def _kinds(
+    instance: Instance, settings: Settings, writer: SqliteLogWriter, redactor: SqliteRedactor
+) -> dict[str, TaskFunction]:
+    def discard_index() -> None:
+        discard(instance.index_path)
+
     return {
-        "index_rebuild": IndexRebuild(instance.reader.progress, lambda: discard(instance.index_path)),
+        "index_rebuild": IndexRebuild(instance.reader.progress, discard_index),
+        **retention_kinds(
+            settings,
+            instance.database,
+            log=writer,
+            redactor=redactor,
+            discard_index=discard_index,
+            tasks=instance.tasks,
+            audit=instance.access_events,
+        ),
     }

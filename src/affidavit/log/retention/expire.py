@@ -30,15 +30,12 @@ from affidavit.storage.redaction import Redaction, Redactor
 from affidavit.storage.retention import PolicyStore
 from affidavit.storage.tasks import Task, TaskStore
 
-__all__ = ["EXPIRE", "Expiry", "Forget"]
+__all__ = ["EXPIRE", "Expiry"]
 
 EXPIRE = "expire"
 """The kind of its tasks."""
 
 _CHANGED = "the policy or a hold was changed meanwhile; run it again"
-
-Forget = Callable[[str, Sequence[bytes]], None]
-"""Takes what copies know of these events' values away: organization and ids."""
 
 
 class _Begun(NamedTuple):
@@ -66,7 +63,7 @@ class Expiry:
         events: reads the event that announces a run.
         log: the trees.
         redactor: empties rows.
-        forget: what copies have of them.
+        clear_copies: takes away what copies still have of emptied rows.
         tasks: where a run notes what it began with.
         audit: makes the events of a run.
         clock: microseconds since 1970 UTC.
@@ -79,7 +76,7 @@ class Expiry:
         events: EventStore,
         log: LogStore,
         redactor: Redactor,
-        forget: Forget,
+        clear_copies: Callable[[], None],
         tasks: TaskStore,
         audit: AccessEvents,
         *,
@@ -90,7 +87,7 @@ class Expiry:
         self._events = events
         self._log = log
         self._redactor = redactor
-        self._forget = forget
+        self._clear_copies = clear_copies
         self._tasks = tasks
         self._audit = audit
         self._clock = clock
@@ -175,6 +172,7 @@ class Expiry:
                 yield None
             if stopped:
                 break
+        self._clear_copies()
         while not self._redactor.scrub():
             yield WAITING
         if stopped is None:
@@ -188,8 +186,6 @@ class Expiry:
     def _go(self, organization: str, reference: bytes, events: Sequence[StoredEvent]) -> int:
         if not events:
             return 0
-        # Copies first: a kill between the two leaves a row that the next run finds again.
-        self._forget(organization, [event.id for event in events])
         redactions = [Redaction(organization, event.id, LEAF_GROUPS) for event in events]
         return self._redactor.redact("expiry", format_id(reference), redactions)
 

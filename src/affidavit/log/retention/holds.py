@@ -12,7 +12,7 @@ from affidavit.core.times import format_time
 from affidavit.errors import FieldError, NotFound, Refused
 from affidavit.storage.retention import Hold, HoldStore
 
-__all__ = ["LegalHolds"]
+__all__ = ["Hold", "LegalHolds"]
 
 _NAME_CHARACTERS = 128
 _REASON_CHARACTERS = 1_000
