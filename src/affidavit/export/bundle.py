@@ -34,7 +34,7 @@ from affidavit.storage.log import LogStore, Manifest
 __all__ = ["BUNDLE_VERSION", "Bundle", "Bundles"]
 
 BUNDLE_VERSION: Final = 1
-_CITED: Final = ("audit.erasure.*", "audit.hold.*", "audit.retention.*")
+_CITED: Final = ("audit.erasure.*", "audit.hold.*", "audit.retention.*", "log.*")
 """Actions of the events that explain what is missing elsewhere."""
 _YOUNG = 60_000_000
 _PATIENCE = 5.0

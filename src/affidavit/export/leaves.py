@@ -13,7 +13,7 @@ from typing import Final, Literal, NamedTuple
 
 from affidavit.core.filter import Filter
 from affidavit.core.match import matches
-from affidavit.core.merkle import Frontier, decompose
+from affidavit.core.merkle import MAX_SIZE, Frontier, decompose
 from affidavit.core.row import encode_group
 from affidavit.errors import InvalidQuery, LogMismatch
 from affidavit.log.entries import PIECE, Entries, Entry, Manifests
@@ -153,7 +153,7 @@ class Filtered:
         if self._ahead is None:
             self._ahead = (leaf.index for piece in self._spooled() for leaf in piece)
         while self._next < index:
-            self._next = next(self._ahead, self._size)
+            self._next = next(self._ahead, MAX_SIZE)
         return self._next == index
 
     def read(self, *, first: bool) -> Iterator[list[Entry]]:

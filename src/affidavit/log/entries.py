@@ -7,6 +7,7 @@ does not have.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from typing import Any, NamedTuple, Protocol
 
 from affidavit.core.forms import format_id
@@ -78,15 +79,13 @@ class Entries:
             LogMismatch: a leaf is missing, or is not that of its row; index and id are named.
             RowTooNew: a row was written by a newer version.
         """
-        for leaves in self._log.leaves(tree.number, start, end):
-            for at in range(0, len(leaves), PIECE):
-                piece = leaves[at : at + PIECE]
-                if piece[0].index != start or piece[-1].index != start + len(piece) - 1:
-                    break
-                start += len(piece)
-                yield self.of(tree, piece)
-        if start < end:
-            raise LogMismatch(f"Leaf {start} of {tree.origin} is not stored. See: affidavit fsck")
+        for first in range(start, end, PIECE):
+            last = min(first + PIECE, end)
+            piece = [leaf for found in self._log.leaves(tree.number, first, last) for leaf in found]
+            for index, leaf in zip_longest(range(first, last), piece):
+                if leaf is None or leaf.index != index:
+                    raise LogMismatch(f"Leaf {index} of {tree.origin} is not stored. See: affidavit fsck")
+            yield self.of(tree, piece)
 
     def of(self, tree: Tree, leaves: Sequence[Sealed]) -> list[Entry]:
         """The entries of some leaves of one tree, in their order; read in one transaction.
