@@ -155,7 +155,7 @@ def test_an_entry_forged_with_its_own_tile_is_refused_by_both(tmp_path: Path, si
 
 
 def test_the_log_that_tlog_scales_writes_is_read_by_us(tmp_path: Path) -> None:
-    """(case 29b) In every level 0 tile, read out of the same files; what is untouched is still proven."""
+    """Tiles, bundles, checkpoint and key, after it grew in four steps; an older tree of it is consistent."""
     entries = [b"", b"x" * 65_535, *entries_of(1200)]
     parts = [entries[:1], entries[1:256], entries[256:700], entries[700:]]
     folder = tmp_path / "log"
