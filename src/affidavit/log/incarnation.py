@@ -22,7 +22,7 @@ from affidavit.storage.guard import Guard, Head
 from affidavit.storage.log import AlarmStore, LogStore, ManifestStore, Tree
 from affidavit.storage.repair import LogRepair, Opening
 
-__all__ = ["ACCEPTED", "RESTORED", "Accepted", "Reopened", "Trees", "accept_heads", "reopen"]
+__all__ = ["ACCEPTED", "RESTORED", "Accepted", "Record", "Reopened", "Trees", "accept_heads", "reopen"]
 
 RESTORED = "log.restored"
 ACCEPTED = "log.guard.accepted"
@@ -73,8 +73,8 @@ def reopen(
     """Begin a new incarnation of every log that lost leaves or events, or whose leaves are others now.
 
     1. the events ``log.restored`` are recorded; 2. the guard is told; 3. the new trees are begun and the
-    queue goes back, in one transaction. Stopped in between, nothing is signed, and doing it again finishes it (an
-    event of the first time then stays as an ordinary one). Nothing may be sequenced meanwhile.
+    queue goes back, in one transaction. Stopped in between, nothing is signed, and doing it again finishes
+    it (an event of the first time then stays as an ordinary one). Nothing may be sequenced meanwhile.
 
     Returns:
         What was begun; nothing where every log still extends what was signed.

@@ -26,6 +26,9 @@ RETRY = 2.0
 """Seconds after an error until the log is tried again."""
 
 
+_STAGES = ("sequence", "sign", "cosign", "task")
+
+
 class Stepper(Protocol):
     """A sequencer or a signer: does one bounded batch."""
 
@@ -42,8 +45,12 @@ class Tasks(Protocol):
         ...
 
 
+def _never() -> bool:
+    return False
+
+
 class LogParts(NamedTuple):
-    """What the holder of the worker's lease works with."""
+    """What the holder of the worker's lease works with; closed and opened anew once ``stale`` says so."""
 
     queue: Queue
     sequencer: Stepper
@@ -52,6 +59,7 @@ class LogParts(NamedTuple):
     alarms: AlarmStore
     close: Callable[[], None]
     cosigner: Stepper | None = None
+    stale: Callable[[], bool] = _never
 
 
 class Upkeep:
@@ -88,18 +96,26 @@ class Upkeep:
         if parts.cosigner is not None:
             self._guarded("cosign", parts.cosigner.step)
         busy |= bool(self._guarded("task", parts.tasks.step))
+        if parts.stale():
+            self.close()
         return busy
 
     def _open(self) -> LogParts:
         if self._parts is None:
             self._parts = self._open_parts()
+            # What an earlier worker said is taken back by the first success of this one.
+            standing = {alarm.kind: alarm.text for alarm in self._parts.alarms.alarms()}
+            for stage in _STAGES:
+                if f"log_{stage}" in standing:
+                    self._said.setdefault(stage, standing[f"log_{stage}"])
         return self._parts
 
     def _sequence(self, parts: LogParts) -> bool:
         waiting = parts.queue.progress().waiting
         now = self._monotonic()
-        if not waiting or (waiting < CLAIM_AT and now - self._claimed < AGE):
+        if waiting < CLAIM_AT and now - self._claimed < AGE:
             return False
+        # Also where nothing waits: only a claim sees that the database of events is one from before.
         self._claimed = now
         return parts.sequencer.step() > 0 and waiting >= CLAIM_AT
 

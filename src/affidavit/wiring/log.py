@@ -4,21 +4,47 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from affidavit.access.events import AccessEvents
+from affidavit.access.operator import local_credential
+from affidavit.access.scope import Credential
 from affidavit.config import Settings
+from affidavit.core.row import StoredEvent
 from affidavit.errors import GuardRefused, StorageError
+from affidavit.log.incarnation import Accepted, Record, Reopened, accept_heads, reopen
 from affidavit.log.keys import FILE_NAME, KeyFile, LogKeys
 from affidavit.log.prover import Prover
 from affidavit.log.signer import Signer
+from affidavit.log.tasks import TaskFunction, TaskSteps
 from affidavit.storage.guard import Guard
+from affidavit.storage.sqlite.database import SqliteDatabase
 from affidavit.storage.sqlite.guard_file import SqliteGuard, open_guard
 from affidavit.storage.sqlite.log_file import database_id, log_path
+from affidavit.storage.sqlite.log_repair import SqliteLogRepair
 from affidavit.storage.sqlite.log_store import SqliteLog
 from affidavit.storage.sqlite.log_writer import SqliteLogWriter
+from affidavit.storage.tasks import Task
 from affidavit.wiring.store import clock, database_path
 
-__all__ = ["guard_for", "key_file", "log_file_path", "may_make_log", "open_signer"]
+__all__ = [
+    "ACCEPT_TASK",
+    "REOPEN_TASK",
+    "accept_guard",
+    "accepted_document",
+    "guard_for",
+    "key_file",
+    "log_file_path",
+    "log_kinds",
+    "may_make_log",
+    "open_signer",
+    "recorder",
+    "reopen_log",
+]
+
+REOPEN_TASK, ACCEPT_TASK = "log_reopen", "guard_accept"
+"""The kinds of tasks that are ordered with ``affidavit log reopen`` and ``affidavit log guard accept``."""
 
 
 def log_file_path(settings: Settings) -> Path:
@@ -97,3 +123,101 @@ def open_signer(settings: Settings, writer: SqliteLogWriter) -> tuple[Signer, Sq
         monotonic=time.monotonic,
     )
     return signer, store
+
+
+def recorder(database: SqliteDatabase, audit: AccessEvents, by: Credential) -> Record:
+    """Records our own events about the log, under the name of the person who ordered it."""
+
+    def record(action: str, organization: str, facts: Mapping[str, str | int]) -> StoredEvent:
+        (row,) = audit.rows(action, by, (organization,), facts=dict(facts))
+        database.events.insert([row])
+        (event,) = database.events.fetch(organization, [row.id])
+        return event
+
+    return record
+
+
+def reopen_log(settings: Settings, database: SqliteDatabase, record: Record) -> list[Reopened]:
+    """Begin new incarnations where they are needed; see :func:`affidavit.log.incarnation.reopen`.
+
+    The caller holds the worker's lease; whoever has the log file open opens it anew afterwards.
+    """
+    path, log = database_path(settings), log_file_path(settings)
+    guard = guard_for(settings, make=may_make_log(settings), adopt=True)
+    try:
+        writer = SqliteLogWriter(path, log, make=True, adopt=True)
+        try:
+            return reopen(
+                log=database.log,
+                prover=Prover(database.log),
+                repair=SqliteLogRepair(path, log, writer),
+                guard=guard,
+                manifests=writer,
+                alarms=writer,
+                record=record,
+            )
+        finally:
+            writer.close()
+    finally:
+        guard.close()
+
+
+def accept_guard(settings: Settings, database: SqliteDatabase, record: Record) -> list[Accepted]:
+    """Let the guard take the heads that were signed last; see :func:`affidavit.log.incarnation.accept_heads`.
+
+    The caller holds the worker's lease.
+    """
+    path, log = database_path(settings), log_file_path(settings)
+    writer = SqliteLogWriter(path, log, make=False)
+    try:
+        guard = guard_for(settings, make=True)
+        try:
+            return accept_heads(
+                log=database.log,
+                prover=Prover(database.log),
+                guard=guard,
+                manifests=writer,
+                alarms=writer,
+                record=record,
+            )
+        finally:
+            guard.close()
+    finally:
+        writer.close()
+
+
+def log_kinds(
+    settings: Settings, database: SqliteDatabase, audit: AccessEvents, renewed: Callable[[], None]
+) -> dict[str, TaskFunction]:
+    """The functions of the tasks ``log_reopen`` and ``guard_accept``, each done in one piece.
+
+    Args:
+        settings: of the program.
+        database: opened.
+        audit: makes the events.
+        renewed: is told that log file and guard must be opened anew.
+    """
+
+    def reopen_task(task: Task) -> TaskSteps:
+        yield None
+        done = reopen_log(settings, database, recorder(database, audit, local_credential(task.created_by)))
+        renewed()
+        return {"reopened": [each._asdict() for each in done]}
+
+    def accept_task(task: Task) -> TaskSteps:
+        yield None
+        done = accept_guard(settings, database, recorder(database, audit, local_credential(task.created_by)))
+        renewed()
+        return {"accepted": [accepted_document(each) for each in done]}
+
+    return {REOPEN_TASK: reopen_task, ACCEPT_TASK: accept_task}
+
+
+def accepted_document(each: Accepted) -> dict[str, str | int]:
+    """A head that the guard took, for people."""
+    return {
+        "organization": each.organization,
+        "origin": each.head.origin,
+        "size": each.head.size,
+        "root": each.head.root.hex(),
+    }

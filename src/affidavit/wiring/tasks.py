@@ -12,6 +12,7 @@ from affidavit.log.tasks import TaskFunction, TaskRunner
 from affidavit.storage.sqlite.index_file import discard
 from affidavit.storage.sqlite.log_writer import SqliteLogWriter
 from affidavit.storage.sqlite.redaction import SqliteRedactor
+from affidavit.wiring.log import log_kinds
 from affidavit.wiring.retention import retention_kinds
 from affidavit.wiring.store import Instance, clock, database_path, open_store
 
@@ -25,12 +26,13 @@ class OpenTasks(NamedTuple):
     close: Callable[[], None]
 
 
-def open_tasks(settings: Settings, writer: SqliteLogWriter) -> OpenTasks:
+def open_tasks(settings: Settings, writer: SqliteLogWriter, renewed: Callable[[], None]) -> OpenTasks:
     """The runner of the worker, with a store of its own.
 
     Args:
         settings: of the program.
         writer: of the log, which only the holder of the lease has.
+        renewed: is told that log and guard must be opened anew.
     """
     instance = open_store(settings, source="worker")
     try:
@@ -39,6 +41,7 @@ def open_tasks(settings: Settings, writer: SqliteLogWriter) -> OpenTasks:
         instance.close()
         raise
     kinds = _kinds(instance, settings, writer, redactor)
+    kinds |= log_kinds(settings, instance.database, instance.access_events, renewed)
     runner = TaskRunner(instance.tasks, kinds, clock=clock, monotonic=time.monotonic)
 
     def close() -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 
 from affidavit.config import Settings
+from affidavit.errors import LogMismatch
 from affidavit.log.sequencer import Sequencer
 from affidavit.log.upkeep import LogParts, Upkeep
 from affidavit.storage.sqlite.connect import index_path
 from affidavit.storage.sqlite.follower import IndexFollower
 from affidavit.storage.sqlite.log_writer import SqliteLogWriter
 from affidavit.wiring.log import log_file_path, may_make_log, open_signer
+from affidavit.wiring.stopped import stopped_parts
 from affidavit.wiring.store import clock, database_path
 from affidavit.wiring.tasks import open_tasks
 from affidavit.wiring.witnesses import open_cosigning
@@ -34,9 +37,19 @@ def open_upkeep(settings: Settings, *, at_once: bool = False) -> Upkeep:
             and again while that fails.
     """
     if at_once:
-        parts = open_parts(settings)
-        return Upkeep(lambda: parts, monotonic=time.monotonic, clock=clock)
-    return Upkeep(lambda: open_parts(settings), monotonic=time.monotonic, clock=clock)
+        first = [open_parts(settings)]
+        return Upkeep(
+            lambda: first.pop() if first else open_parts(settings), monotonic=time.monotonic, clock=clock
+        )
+    return Upkeep(lambda: _open_or_stop(settings), monotonic=time.monotonic, clock=clock)
+
+
+def _open_or_stop(settings: Settings) -> LogParts:
+    """The parts; where the files are not of one history, those that can mend it on a person's word."""
+    try:
+        return open_parts(settings)
+    except LogMismatch as mismatch:
+        return stopped_parts(settings, mismatch)
 
 
 def open_parts(settings: Settings) -> LogParts:
@@ -58,7 +71,8 @@ def open_parts(settings: Settings) -> LogParts:
         entropy=os.urandom,
         known=signer.known,
     )
-    tasks = open_tasks(settings, writer)
+    renewed = threading.Event()
+    tasks = open_tasks(settings, writer, renewed.set)
     cosigning = open_cosigning(settings, writer)
 
     def close() -> None:
@@ -69,4 +83,4 @@ def open_parts(settings: Settings) -> LogParts:
         store.close()
         writer.close()
 
-    return LogParts(writer, sequencer, signer, tasks.runner, writer, close, cosigning)
+    return LogParts(writer, sequencer, signer, tasks.runner, writer, close, cosigning, renewed.is_set)

@@ -56,13 +56,14 @@ def unpack_frontier(size: int, packed: bytes) -> Frontier:
     return Frontier(size, [packed[at : at + HASH_SIZE] for at in range(0, len(packed), HASH_SIZE)])
 
 
-def open_log(path: Path, database_id: str, *, make: bool) -> sqlite3.Connection:
+def open_log(path: Path, database_id: str, *, make: bool, adopt: bool = False) -> sqlite3.Connection:
     """Open the log file for the holder of the worker's lease, its schema current.
 
     Args:
         path: of the log file.
         database_id: of the app's file that it must belong to.
         make: whether a missing file is made. Not where something remembers that there was one.
+        adopt: whether the log of another database belongs to this one from now on. On the word of a person.
 
     Raises:
         LogMismatch: the file is missing and may not be made, or belongs to another database.
@@ -80,6 +81,8 @@ def open_log(path: Path, database_id: str, *, make: bool) -> sqlite3.Connection:
         with translated(path):
             connection.execute("PRAGMA secure_delete = ON")
             connection.execute("INSERT OR IGNORE INTO affidavit_log VALUES (1, ?)", (database_id,))
+            if adopt:
+                connection.execute("UPDATE affidavit_log SET database_id = ?", (database_id,))
             (owner,) = connection.execute("SELECT database_id FROM affidavit_log").fetchone()
         if owner != database_id:
             raise errors.LogMismatch(

@@ -42,12 +42,13 @@ class SqliteLogWriter:
         database: the app's file.
         log: the log file.
         make: whether a missing log file is made.
+        adopt: whether the log of another database belongs to this one from now on.
 
     Raises:
         LogMismatch: the log file is missing and may not be made, or belongs to another database.
     """
 
-    def __init__(self, database: Path, log: Path, *, make: bool = True) -> None:
+    def __init__(self, database: Path, log: Path, *, make: bool = True, adopt: bool = False) -> None:
         self._database = database
         self._path = log
         self._events = self._open_events()
@@ -56,7 +57,7 @@ class SqliteLogWriter:
                 row = self._events.execute(
                     "SELECT value FROM affidavit_meta WHERE key = 'database_id'"
                 ).fetchone()
-            self._log = open_log(log, row[0].decode() if row else "", make=make)
+            self._log = open_log(log, row[0].decode() if row else "", make=make, adopt=adopt)
         except BaseException:
             self._events.close()
             raise
