@@ -10,7 +10,7 @@ import json
 import sqlite3
 import zipfile
 from base64 import b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -189,7 +189,7 @@ class ZipMembers:
 
     def __init__(self, bundle: bytes) -> None:
         self._zip = zipfile.ZipFile(io.BytesIO(bundle))
-        self.names = self._zip.namelist()
+        self.names: Sequence[str] = self._zip.namelist()
 
     def stream(self, name: str) -> Any:
         return self._zip.open(name)

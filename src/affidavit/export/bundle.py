@@ -20,7 +20,7 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 from affidavit.core.checkpoint import parse_checkpoint
 from affidavit.core.filter import Filter
 from affidavit.core.leaf import parse_leaf
-from affidavit.core.manifest import parse_manifest
+from affidavit.core.manifest import ERASURE, parse_manifest
 from affidavit.core.note import parse_note
 from affidavit.core.query import parse_params
 from affidavit.core.row import encode_group
@@ -134,6 +134,7 @@ class Bundle:
         self._sweep = sweep
         self._source = source
         self._sink = _Sink()
+        self._begun = parts.clock()
         self._zip = ZipFile(self._sink, "w", ZIP_DEFLATED)  # type: ignore[call-overload]
         self.counts = {"entries": 0, "redacted": 0, "pruned": 0, "invalid": 0, "erased_meanwhile": 0}
 
@@ -200,7 +201,6 @@ class Bundle:
             yield b"".join(lines)
         if gone != self.counts["pruned"]:
             raise NotPublished("Events were pruned while the export was being written; run it again.")
-        self.counts["erased_meanwhile"] = self.counts["redacted"] - self._source.redacted
 
     def _settle(self) -> set[bytes]:
         """Take the newest checkpoint where an erasure came meanwhile; the manifests that its leaves cite."""
@@ -215,6 +215,10 @@ class Bundle:
             if not self._waits_for(cited) or time.monotonic() >= until:
                 break
             time.sleep(0.2)
+        made = [parse_manifest(each.body) for each in self._own_manifests() if each.made_at >= self._begun]
+        self.counts["erased_meanwhile"] = self._source.covered(
+            [each for each in made if each.kind == ERASURE]
+        )
         if last >= self._sweep.size:
             self._sweep = Sweep(self._parts.log, self._sweep.tree, newest)
         return cited

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import struct
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from tempfile import SpooledTemporaryFile
 from typing import Final, Literal, NamedTuple
 
 from affidavit.core.filter import Filter
+from affidavit.core.manifest import ManifestBody
 from affidavit.core.match import matches
 from affidavit.core.merkle import MAX_SIZE, Frontier, decompose
 from affidavit.core.row import encode_group
@@ -77,7 +78,6 @@ class Ranged:
         self._start, self._end = start, end
         self._left = sweep.subtrees(0, start)
         self._frontier = Frontier(start, self._left)
-        self.redacted = 0
 
     def span(self, _size: int) -> tuple[int, int]:
         """First index, and the one behind the last."""
@@ -86,6 +86,11 @@ class Ranged:
     def holds(self, index: int) -> bool:
         """Whether an index is among the entries."""
         return self._start <= index < self._end
+
+    def covered(self, bodies: Sequence[ManifestBody]) -> int:
+        """How many of the entries these manifests cover."""
+        runs = ((entry.start, entry.end + 1) for body in bodies for entry in body.entries)
+        return sum(max(0, min(end, self._end) - max(start, self._start)) for start, end in runs)
 
     def read(self, *, first: bool) -> Iterator[list[Entry]]:
         """The entries in index order; ``first`` for the first of the two readings.
@@ -97,7 +102,6 @@ class Ranged:
             if first:
                 for entry in piece:
                     self._frontier.append(entry.hash)
-                    self.redacted += entry.redacted
             yield piece
 
     def proofs(self, sweep: Sweep) -> tuple[str, list[bytes]]:
@@ -142,7 +146,6 @@ class Filtered:
         self._spool = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115  # closed by close()
         self._ahead: Iterator[int] | None = None
         self._next = -1
-        self.redacted = 0
 
     def span(self, size: int) -> tuple[int, int]:
         """The whole tree of a size."""
@@ -156,6 +159,14 @@ class Filtered:
             self._next = next(self._ahead, MAX_SIZE)
         return self._next == index
 
+    def covered(self, bodies: Sequence[ManifestBody]) -> int:
+        """How many of the entries these manifests cover."""
+        if not bodies:
+            return 0
+        return sum(
+            any(body.entry_at(leaf.index) for body in bodies) for piece in self._spooled() for leaf in piece
+        )
+
     def read(self, *, first: bool) -> Iterator[list[Entry]]:
         """The entries in index order; ``first`` for the first of the two readings.
 
@@ -167,7 +178,6 @@ class Filtered:
             piece = self._parts.entries.of(self._tree, leaves)
             if first:
                 self._spool.write(b"".join(_SPOOLED.pack(leaf.index, leaf.seq, leaf.hash) for leaf in leaves))
-                self.redacted += sum(entry.redacted for entry in piece)
             yield piece
 
     def proofs(self, sweep: Sweep) -> tuple[str, Iterator[bytes]]:
