@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "Write": ("record", "import"),
     "Keep": ("retention", "hold"),
     "Evidence": (
+        "verify",
         "fsck",
         "witness",
     ),

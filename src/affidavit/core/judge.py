@@ -8,7 +8,7 @@ One of the modules of the verifier: standard library only.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from affidavit.core.entry import DIGEST_AT, Opening, digests_of, read_entry, read_groups
 from affidavit.core.explained import KnownManifest, Reasons, Runs
@@ -18,7 +18,7 @@ from affidavit.core.retention import EXPLAINING
 from affidavit.core.unsound import Malformed
 from affidavit.core.verdict import LATE_SECONDS, Verdict
 
-__all__ = ["Bracket", "Groups", "Judge", "Question"]
+__all__ = ["Bracket", "Groups", "Judge", "Openings", "Question"]
 
 _ALL: Final = len(LEAF_GROUPS)
 _EXPLAINING: Final = tuple(prefix.encode() for prefix in EXPLAINING)
@@ -30,6 +30,18 @@ class Bracket(NamedTuple):
 
     size: int
     seconds: int
+
+
+class Openings(Protocol):
+    """What discloses the values of entries."""
+
+    def take(self, index: int) -> Sequence[Opening] | Malformed:
+        """Of this entry: groups with their digests, or why they cannot be read; empty where none is."""
+        ...
+
+    def finish(self) -> None:
+        """The last entry has been judged."""
+        ...
 
 
 class Groups:
@@ -115,7 +127,9 @@ class Judge:
         explaining: leaves that came by and may explain what is missing, by index.
     """
 
-    def __init__(self, verdict: Verdict, hex_digits: str, groups: Groups | None, question: Question) -> None:
+    def __init__(
+        self, verdict: Verdict, hex_digits: str, groups: Openings | None, question: Question
+    ) -> None:
         self.explaining: dict[int, Leaf] = {}
         self._verdict = verdict
         self._organization = hex_digits.encode()
