@@ -58,6 +58,7 @@ def retention_kinds(
     discard_index: Callable[[], None],
     tasks: TaskStore,
     audit: AccessEvents,
+    clock: Callable[[], int] = clock,
 ) -> dict[str, TaskFunction]:
     """The functions of the tasks ``expire`` and ``prune``.
 
@@ -69,6 +70,7 @@ def retention_kinds(
         discard_index: throws the search index away; the worker makes it anew.
         tasks: where a run notes what it began with.
         audit: makes the events.
+        clock: microseconds since 1970 UTC.
     """
     policies, past = SqlitePolicies(database), SqlitePast(database)
     terms = Past(policies, SqliteHolds(database), past)
