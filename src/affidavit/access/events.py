@@ -41,12 +41,14 @@ class AccessEvents:
         address: str | None = None,
         actor: Actor | None = None,
         facts: dict[str, str | int] | None = None,
+        once: tuple[str, int] | None = None,
     ) -> list[Row]:
         """One event in each organization concerned; in :data:`INSTANCE` for all of them, or none.
 
         ``stored`` are the columns of the setting as they are stored with the event. They stand in the event
         under ``metadata.stored``: ``affidavit fsck`` replays them and names what was changed without an event
-        (docs/spec/coverage.md).
+        (docs/spec/coverage.md). ``once`` is an idempotency key with its moment: recorded again, the event is
+        a duplicate.
         """
         if stored is not None:
             metadata = {**(metadata or {}), "stored": dict(stored)}
@@ -60,6 +62,8 @@ class AccessEvents:
             changes=_changed(changes or {}),
             metadata=metadata,
             facts=facts,
+            idempotency_key=once and once[0],
+            occurred_at=once and once[1],
         )
         recorded_by = by.recorded_by(address)
         return [row for home in homes for row in self._prepare([draft], home, recorded_by)]

@@ -20,7 +20,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "Start": ("serve", "demo", "login", "worker"),
     "Read": ("events", "tail", "show", "export"),
     "Write": ("record", "import"),
-    "Keep": ("retention", "hold"),
+    "Keep": ("erase", "retention", "hold"),
     "Evidence": (
         "verify",
         "fsck",

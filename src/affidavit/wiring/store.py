@@ -28,6 +28,7 @@ from affidavit.enrich.client import label
 from affidavit.enrich.context import Enrichment
 from affidavit.errors import ConfigError
 from affidavit.log.entries import Entries
+from affidavit.log.erasure.requests import Erasures
 from affidavit.log.prover import Prover
 from affidavit.log.reader import Reader
 from affidavit.log.receipts import Receipts
@@ -113,6 +114,7 @@ class Instance:
         tiles, receipts: what they publish.
         organizations, tokens, logins, sessions: settings, each change an event.
         tasks: work for the holder of the worker's lease.
+        erasures: of personal data, asked for and looked at.
         retention, holds: policies and legal holds, each change an event.
         retention_previews: what expiry and pruning would do now.
         catalog_store: pushed catalogs.
@@ -137,6 +139,7 @@ class Instance:
             source=source,
         )
         self.tasks = SqliteTasks(database)
+        self.erasures = Erasures(self.tasks, clock=clock, entropy=entropy)
         self.log = database.log
         self.prover = Prover(database.log)
         self.entries = Entries(database.log, database.events, database.log)

@@ -12,6 +12,7 @@ from affidavit.log.tasks import TaskFunction, TaskRunner
 from affidavit.storage.sqlite.index_file import discard
 from affidavit.storage.sqlite.log_writer import SqliteLogWriter
 from affidavit.storage.sqlite.redaction import SqliteRedactor
+from affidavit.wiring.erasure import erasure_kinds
 from affidavit.wiring.log import log_kinds
 from affidavit.wiring.retention import retention_kinds
 from affidavit.wiring.store import Instance, clock, database_path, open_store
@@ -66,6 +67,14 @@ def _kinds(
             log=writer,
             redactor=redactor,
             discard_index=discard_index,
+            tasks=instance.tasks,
+            audit=instance.access_events,
+        ),
+        **erasure_kinds(
+            settings,
+            instance.database,
+            log=writer,
+            redactor=redactor,
             tasks=instance.tasks,
             audit=instance.access_events,
         ),
