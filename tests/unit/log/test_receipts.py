@@ -15,7 +15,7 @@ from affidavit.core.manifest import ManifestBody, prune_entries
 from affidavit.core.proof import parse_proof, verify_proof
 from affidavit.core.row import StoredEvent
 from affidavit.core.tiles import Tile, TileTree, parse_tile_path, read_entries, tiles_of
-from affidavit.core.unsound import Malformed, Unsound
+from affidavit.core.unsound import Unsound
 from affidavit.errors import LogMismatch, NotFound, NotPublished, Pruned
 from affidavit.export import receipts as ndjson
 from affidavit.storage.redaction import Redaction
@@ -62,7 +62,7 @@ def check(evidence: Evidence, receipt: bytes) -> dict[str, dict[str, object]]:
 
 @pytest.mark.parametrize("size", [1, 2, 255, 256, 257, 600])
 def test_every_proof_is_that_of_the_rfc(evidence: Evidence, size: int) -> None:
-    """Proofs of single events and of many at once equal PATH, at every index of trees around a tile's width."""
+    """Proofs of single events and of many at once equal PATH, in trees around a tile's width."""
     events = [read(evidence, event) for event in _published(evidence, size)]
     naive = NaiveTree(entries_of(evidence))
     made = evidence.receipts.many(events, evidence.receipts.newest("acme"))
@@ -80,7 +80,7 @@ def _published(evidence: Evidence, count: int) -> list[StoredEvent]:
 
 
 def test_a_receipt_proves_its_event_before_and_after_an_erasure(evidence: Evidence) -> None:
-    """Attack case 61: what was handed out before still verifies; what comes after opens the groups that stay."""
+    """Attack case 61: what was handed out before still verifies; a new one opens the groups that stay."""
     event = read(evidence, _published(evidence, 20)[7])
     before = evidence.receipts.receipt(event)
     assert check(evidence, before)["details"] == {"description": "private"}
@@ -131,7 +131,7 @@ def test_an_edited_event_gets_no_receipt(evidence: Evidence) -> None:
     """A row that is not what was logged: the leaf and the event are named, nothing is handed out."""
     event = _published(evidence, 5)[2]
     evidence.sql("UPDATE affidavit_events SET details = '{}' WHERE seq = ?", event.seq)
-    with pytest.raises(LogMismatch, match="Leaf 2 of .* is not that of its event"):
+    with pytest.raises(LogMismatch, match=r"Leaf 2 of .* is not that of its event"):
         evidence.receipts.receipt(read(evidence, event))
 
 
@@ -174,13 +174,12 @@ def test_ndjson_with_proofs_is_a_receipt_a_line(evidence: Evidence) -> None:
     assert [check(evidence, line)["actor"]["actor"] for line in written] == [
         {"id": "eva", "type": "user"}
     ] * 4
-    assert [json.loads(json.loads(line)["proof"].encode() and line)["v"] for line in written] == [1] * 4
     assert json.loads(last) == {"trailer": {"events": 4, "redacted": 0, "unpublished": 2}}
 
 
 @pytest.mark.parametrize("size", [1, 3, 256, 257, 700])
 def test_every_tile_is_that_of_the_specification(evidence: Evidence, size: int) -> None:
-    """Hashes and entries equal those written the slow way, and a reader of tiles gets every proof from them."""
+    """Hashes and entries equal those written the slow way; a reader of tiles gets every proof from them."""
     _published(evidence, size)
     tree = evidence.tree()
     slow = TileStore(entries_of(evidence))
@@ -197,7 +196,6 @@ def test_every_tile_is_that_of_the_specification(evidence: Evidence, size: int) 
     [
         *(
             "tile/0/001",
-            "tile/0/000.p/256",
             "tile/0/001.p/45",
             "tile/0/002.p/1",
             "tile/1/000",
@@ -211,12 +209,8 @@ def test_tiles_beyond_the_checkpoint_are_not_there(evidence: Evidence, path: str
     _published(evidence, 300)
     evidence.record(300)
     evidence.seal()
-    try:
-        tile = parse_tile_path(path)
-    except Malformed:
-        return
     with pytest.raises(NotFound):
-        evidence.tiles.tile(evidence.tree(), tile)
+        evidence.tiles.tile(evidence.tree(), parse_tile_path(path))
 
 
 def test_narrower_tiles_of_earlier_checkpoints_stay(evidence: Evidence) -> None:
@@ -229,8 +223,7 @@ def test_narrower_tiles_of_earlier_checkpoints_stay(evidence: Evidence) -> None:
 
 
 def test_entries_of_pruned_events_are_said_to_be_pruned(evidence: Evidence) -> None:
-    """Attack case 62: the bundle that held them is gone, its hashes stay, other bundles stay; a row that
-    somebody deleted is no pruning."""
+    """Attack case 62: their bundle is gone, hashes and other bundles stay; a deleted row is no pruning."""
     events = _published(evidence, 300)
     tree = evidence.tree()
     hashes = evidence.leaves(tree)
@@ -245,7 +238,7 @@ def test_entries_of_pruned_events_are_said_to_be_pruned(evidence: Evidence) -> N
     assert evidence.tiles.tile(tree, Tile(0, 0)) == b"".join(hashes[:256])
     assert len(read_entries(evidence.tiles.tile(tree, Tile(None, 1, 44)), 44)) == 44
     evidence.sql("DELETE FROM affidavit_events WHERE seq = 290")
-    with pytest.raises(LogMismatch, match="leaf 289 .* gone"):
+    with pytest.raises(LogMismatch, match=r"leaf 289 .* gone"):
         evidence.tiles.tile(tree, Tile(None, 1, 44))
 
 
