@@ -82,9 +82,10 @@ soak: install ## the long runs: kill the server and its worker fifty times under
 	{ date -u +'%F %T UTC'; git describe --always --dirty --abbrev=12; uname -srm; grep -m 1 'model name' /proc/cpuinfo; nproc; } > runs/soak.log
 	bash -o pipefail -c "$(BIN)/python -m pytest -m soak -v --timeout 7200 tests | tee -a runs/soak.log"
 
-build: install ## the wheel and the source archive, in dist/
+build: install ## the wheel, the source archive and the verifier as one file, in dist/
 	rm -rf dist
 	$(BIN)/python -m build --no-isolation --outdir dist .
+	$(BIN)/python tools/join_verifier.py dist/affidavit-verify.py
 
 clean: ## remove what make made, .venv included
 	rm -rf $(VENV) $(INTEROP) tests/interop/node_modules dist build site .mypy_cache .ruff_cache .pytest_cache .hypothesis

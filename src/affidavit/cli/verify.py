@@ -46,8 +46,8 @@ def command(
 ) -> None:
     """Check evidence from a log, offline; trust comes from --key or --policy alone.
 
-    The verdict counts what was verified, redacted, expired, pruned, invalid and failed, and names each failure.
-    The exit code is 0 where it is sound, 1 where it is not, 2 where it could not be checked.
+    The verdict counts what was verified, redacted, expired, pruned, invalid and failed, and names what
+    failed. The exit code is 0 where it is sound, 1 where it is not, 2 where it could not be checked.
     """
     asked = Asked(target, tuple(key or ()), policy, since, range_, max_age, origin, token)
     verdict = verdict_of(asked, int(time.time()))
@@ -55,4 +55,4 @@ def command(
     if verdict.exit_code == 1:
         raise Failed
     if verdict.not_checked is not None:
-        raise Failed(f"could not be checked: {verdict.not_checked}", Exit.USAGE)
+        raise Failed(code=Exit.USAGE)

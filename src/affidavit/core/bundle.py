@@ -117,7 +117,7 @@ class _Verification:
 
     def _open_checkpoint(self, header: Header) -> Checkpoint:
         note = self._whole("checkpoint", MAX_NOTE)
-        self._opened = opened = self._trust.open(note, self._demands.origin or header.origin)
+        self._opened = opened = self._trust.read(note, self._demands.origin or header.origin)
         checkpoint = opened.checkpoint
         if (checkpoint.origin, checkpoint.size) != (header.origin, header.size):
             raise Contradiction(
@@ -142,7 +142,7 @@ class _Verification:
         proofs = self._flat("consistency.ndjson", _MAX_PROOF_LINE)
         for size in kept:
             name = f"checkpoints/{size}"
-            opened = self._trust.open(self._whole(name, MAX_NOTE), self._checkpoint.origin)
+            opened = self._trust.read(self._whole(name, MAX_NOTE), self._checkpoint.origin)
             if not opened.checkpoint.size == size < self._checkpoint.size:
                 raise Malformed(name, "must be smaller than the newest, and as its name says")
             self.place = "consistency.ndjson"

@@ -124,13 +124,16 @@ def whole(members: Members, name: str, limit: int) -> bytes:
     return b"".join(parts)
 
 
-def lines_of(stream: Stream, what: str, limit: int) -> Iterator[list[bytes]]:
+def lines_of(
+    stream: Stream, what: str, limit: int, *, last_may_be_open: bool = False
+) -> Iterator[list[bytes]]:
     """The lines of a member, some at a time, without their newlines.
 
     Args:
         stream: from its beginning.
         what: its name, for errors.
         limit: bytes of a line at most.
+        last_may_be_open: whether the last line may lack its newline.
 
     Raises:
         Malformed: a line is longer, or the last one has no newline.
@@ -142,8 +145,10 @@ def lines_of(stream: Stream, what: str, limit: int) -> Iterator[list[bytes]]:
         if len(rest) > limit or (found and max(map(len, found)) > limit):
             raise Malformed(what, f"must have lines of at most {limit} bytes")
         yield found
-    if rest:
+    if rest and not last_may_be_open:
         raise Malformed(what, "must end every line with a newline")
+    if rest:
+        yield [rest]
 
 
 def canonical_of(text: bytes, what: str) -> Any:

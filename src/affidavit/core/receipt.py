@@ -169,7 +169,7 @@ class _Verification:
             if proof.checkpoint != self._head[0].note.encode():
                 raise Contradiction("every line must have its proof under the same checkpoint")
             return self._head
-        opened = self._trust.open(proof.checkpoint, self._demands.origin)
+        opened = self._trust.read(proof.checkpoint, self._demands.origin)
         if opened.note.encode() != proof.checkpoint:
             raise Malformed("the checkpoint of a proof", "must be written in the one way")
         judge_checkpoint(opened, self._trust, self._demands, self.verdict)

@@ -54,7 +54,7 @@ class Trust(NamedTuple):
             raise NotChecked("no key of a log was given; a key inside the evidence would prove nothing")
         return cls(tuple(dict.fromkeys(logs)), tuple(dict.fromkeys(witnesses)), policy, check)
 
-    def open(self, note: bytes, origin: str | None) -> Opened:
+    def read(self, note: bytes, origin: str | None) -> Opened:
         """Read a checkpoint and check its signatures.
 
         Raises:

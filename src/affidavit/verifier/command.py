@@ -86,7 +86,8 @@ def _verify(asked: Asked, trust: Trust, demands: Demands) -> Verdict:
             return verify_bundle(members, trust, demands)
     if head[:1] == b"{":
         with path.open("rb") as opened:
-            return verify_receipts(_lines(lines_of(opened, asked.target, MAX_LINE)), trust, demands)
+            found = lines_of(opened, asked.target, MAX_LINE, last_may_be_open=True)
+            return verify_receipts(_lines(found), trust, demands)
     raise NotChecked(f"{path}: {_what_it_is(path, head)}")
 
 
@@ -143,7 +144,7 @@ def _since(path: str | None, trust: Trust) -> Checkpoint | None:
     if path is None:
         return None
     try:
-        return trust.open(_small(path, MAX_NOTE), None).checkpoint
+        return trust.read(_small(path, MAX_NOTE), None).checkpoint
     except Unsound as error:
         raise NotChecked(f"{path}: this is no checkpoint that a trusted key has signed: {error}") from None
 

@@ -71,7 +71,7 @@ class _Verification:
         note = self._fetch("checkpoint", MAX_NOTE)
         if note is None:
             raise NotChecked("the server has no checkpoint at this address")
-        opened = self._trust.open(note, self._demands.origin)
+        opened = self._trust.read(note, self._demands.origin)
         judge_checkpoint(opened, self._trust, self._demands, self.verdict)
         self._size, self._root = opened.checkpoint.size, opened.checkpoint.root
         start, end = self._span()
