@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from affidavit.core.ids import first_id
+from affidavit.core.ids import last_id
 from affidavit.log.retention.past import ClassCount, Past
-from affidavit.log.retention.spans import SpanLook, before
+from affidavit.log.retention.spans import SpanLook
 from affidavit.storage.log import LogStore
 from affidavit.storage.retention import PastStore
 
@@ -73,7 +73,7 @@ class Previews:
 
     def until(self, organization: str, moment: int) -> tuple[bytes, bytes] | None:
         """The range of ids of everything that occurred before a moment; ``None`` where there is nothing."""
-        last = before(first_id(moment))
+        last = last_id(moment - 1)
         oldest = self._store.within(organization, b"", last, 1)
         return (oldest[0].id, last) if oldest else None
 
