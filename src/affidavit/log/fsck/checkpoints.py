@@ -81,6 +81,9 @@ class CheckpointCheck:
         opened = None
         try:
             checkpoint = parse_checkpoint(parse_note(note).text)
+            if checkpoint.origin != tree.origin:
+                self._origin(tree, row, checkpoint.origin)
+                return None
             keys = self._keys(tree.origin)
             if keys:
                 opened = open_checkpoint(note, keys, self._witnesses, origin=tree.origin, check=self._check)
@@ -88,8 +91,6 @@ class CheckpointCheck:
                 verdict.witnesses = [Cosigned(witness.name, at) for witness, at in opened.cosigned]
             else:
                 verdict.not_checked = NO_KEY.format(tree.origin)
-            if checkpoint.origin != tree.origin:
-                self._fault(tree, row, "note", "is of another log", tree.origin, checkpoint.origin)
             if checkpoint.size != size:
                 self._fault(tree, row, "size", "is not the size in the note", str(checkpoint.size), str(size))
             if size > tree.size:
@@ -109,6 +110,17 @@ class CheckpointCheck:
                 tree, row, "cosigned", rule, str(int(is_cosigned(note, tree.origin))), shown(row["cosigned"])
             )
         return opened
+
+    def _origin(self, tree: StoredTree, row: Record, origin: str) -> None:
+        """Checkpoint and tree disagree on the origin: name the part in which they do."""
+        self._fault(tree, row, "note", "is of another log than its tree", tree.origin, origin)
+        for column, stated, stored in zip(
+            ("host", "hex", "incarnation"), origin.rsplit("/", 2), tree.origin.rsplit("/", 2), strict=False
+        ):
+            if stated != stored:
+                rule = "is not that of its checkpoints"
+                fault = Fault("affidavit_trees", column, str(tree.number), rule, stated, stored)
+                self._findings.fault(fault, tree.number, entries=0)
 
     def _fault(
         self, tree: StoredTree, row: Record, column: str, rule: str, expected: str = "", computed: str = ""

@@ -28,6 +28,12 @@ class GuardCheck:
             row["origin"]: row for row in tables.get("affidavit_guard_heads", ())
         }
 
+    @property
+    def database_id(self) -> str | None:
+        """The database that it guards."""
+        rows = self._tables.get("affidavit_guard", ())
+        return rows[0]["database_id"] if rows else None
+
     def sizes(self, origin: str) -> list[int]:
         """The size of a tree whose root the guard knows."""
         row = self._heads.get(origin)

@@ -91,6 +91,7 @@ class IndexCheck:
         self._state: Record | None = None
         self._unreadable = 0
         self._events = 0
+        self._all_wrong = False
 
     def begin(self, database_id: str | None) -> None:
         """Read the whole index, in one transaction of its own file."""
@@ -209,6 +210,7 @@ class IndexCheck:
             "emails": self._stored.emails.differences(self._derived.emails),
         }
         if any(different.values()):
+            self._all_wrong = len(different["terms"]) > _LOOKED_AT
             self._name({what: set(buckets[:_LOOKED_AT]) for what, buckets in different.items()})
 
     def _compare_segments(self) -> None:
@@ -251,6 +253,9 @@ class IndexCheck:
             for row in self._index.emails():
                 _count(stored["emails"], tuple(row), buckets["emails"])
         derived = self._derive(state, buckets)
+        if self._all_wrong and not stored["terms"].keys() & derived["terms"].keys():
+            self._fault("affidavit_index", "key", "1", "is not the key under which the terms were made")
+            return
         for what, table in (
             ("terms", "affidavit_terms"),
             ("hourly", "affidavit_hourly"),

@@ -235,6 +235,14 @@ class RowCheck:
         if not tree.newest:
             self._findings.lost[tree.number] = self._findings.lost.get(tree.number, 0) + 1
         elif row is not None and home_of(row.values[_ORGANIZATION]) != tree.organization:
+            if _fits(row, tree, leaf):
+                rule = "is not the organization of the events in this tree"
+                home = home_of(row.values[_ORGANIZATION])
+                fault = Fault(
+                    "affidavit_trees", "organization", str(tree.number), rule, home, tree.organization
+                )
+                self._findings.fault(fault, tree.number)
+                return
             rule = "is the leaf of another organization's tree than the row at its place"
             self._findings.fault(
                 Fault("affidavit_events", "organization", f"seq {leaf.seq}", rule, tree.organization,
@@ -299,6 +307,14 @@ class RowCheck:
     def highest(self) -> int:
         """The greatest place that a row has."""
         return self._highest
+
+
+def _fits(row: RawEvent, tree: StoredTree, leaf: RawLeaf) -> bool:
+    """Whether a row gives a leaf in a tree, whatever organization the tree is said to be of."""
+    try:
+        return bool(leaf_hash(leaf_of(row.values, tree.hex_digits).entry) == leaf.hash)
+    except RowVersionError:
+        return False
 
 
 def _merged(rows: dict[int, RawEvent], leaves: Sequence[RawLeaf]) -> Iterator[tuple[int, Sequence[RawLeaf]]]:

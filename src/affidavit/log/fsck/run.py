@@ -109,6 +109,7 @@ class _Fsck:
         index.finish()
         settings.run(replay, self._manifests.ranges, rows.highest)
         self._position(state)
+        self._identity(settings.database_id, state, guard)
         for number, entries in self._findings.lost.items():
             self._findings.trees[number].warn(
                 f"{entries} entries of a closed incarnation have no event: a restore lost them"
@@ -178,6 +179,15 @@ class _Fsck:
                     rule = "only an incarnation after the first one has an event that began it"
                     fault = Fault("affidavit_trees", "first_seq", key, rule, "", str(tree.first_seq))
                     self._findings.fault(fault, tree.number, entries=0)
+
+    def _identity(self, database_id: str | None, state: LogState, guard: GuardCheck | None) -> None:
+        """Log and guard name the database; where both name another one, its own name was changed."""
+        log = state.tables.get("affidavit_log", ())
+        named = {row["database_id"] for row in log} | ({guard.database_id} if guard is not None else set())
+        if log and guard is not None and len(named) == 1 and database_id not in named:
+            rule = "log and guard agree on another name of the database"
+            fault = Fault("affidavit_meta", "value", "database_id", rule, str(named.pop()), str(database_id))
+            self._findings.fault(fault)
 
     def _position(self, state: LogState) -> None:
         """The place of the queue: the event there must be the one that was sequenced."""

@@ -6,6 +6,7 @@ except those whose docstring says that they read a whole file.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -33,6 +34,7 @@ _STREAMED = frozenset(
     {"affidavit_events", "affidavit_leaves", "affidavit_tiles", "affidavit_checkpoints", "affidavit_terms"}
 )
 _INTEGRITY_ERRORS = 100
+_NAMES = re.compile(r"\baffidavit_\w+")
 
 
 class _File:
@@ -104,8 +106,10 @@ class _File:
                 yield from schema_faults(connection, self.part, whole=whole)
                 for (found,) in connection.execute(f"PRAGMA integrity_check({_INTEGRITY_ERRORS})"):
                     if found != "ok":
-                        rule = "PRAGMA integrity_check finds a fault in the file"
-                        yield Fault(self.path.name, "", "", rule, "ok", str(found)[:300])
+                        rule = f"PRAGMA integrity_check finds a fault in {self.path.name}"
+                        named = _NAMES.search(str(found))
+                        table = named[0] if named is not None else self.path.name
+                        yield Fault(table, "", "", rule, "ok", str(found)[:300])
                 yield from step_faults(connection, self.part)
                 there = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema")}
                 for table in layout(self.part).columns:

@@ -1,0 +1,195 @@
+"""A database in which every kind of row stands: events, leaves, settings, expired, pruned, guard and index.
+
+Made by the program itself, as its users would make it; only what was recorded long ago is given its time by
+hand, because nobody can wait for an expiry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from affidavit.access.catalogs import CatalogSettings
+from affidavit.access.operator import OPERATOR
+from affidavit.catalogs.flow_platform import Flows, OauthClients
+from affidavit.config import Settings
+from affidavit.core.catalog import CatalogSet
+from affidavit.core.event import Actor, Change, Draft, Request, Resource, Session
+from affidavit.core.ids import format_id
+from affidavit.core.times import DAY
+from affidavit.ingest.importers import REGISTRY
+from affidavit.ingest.rejects import RejectFile
+from affidavit.ingest.run import ImportRun
+from affidavit.log.retention.expire import EXPIRE
+from affidavit.log.retention.orders import request_of
+from affidavit.log.retention.prune import PRUNE_TASK
+from affidavit.recorder.intake import Rights
+from affidavit.storage.tasks import Task
+from affidavit.wiring import Instance, clock, open_follower, open_store
+from affidavit.wiring.work import open_parts
+
+__all__ = [
+    "ORGANIZATIONS",
+    "draft",
+    "import_real",
+    "insert",
+    "opened",
+    "populate",
+    "run_task",
+    "settings_in",
+    "work",
+]
+
+ORGANIZATIONS = ("acme", "globex")
+
+
+def settings_in(folder: Path) -> Settings:
+    """The settings of a database whose files all stand in one folder."""
+    return Settings(database=f"sqlite:///{folder}/app.db", data_dir=folder)
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[Instance]:
+    """The product on these files, made where they are missing."""
+    instance = open_store(settings, migrate=True)
+    try:
+        yield instance
+    finally:
+        instance.close()
+
+
+def draft(number: int, action: str = "document.update") -> Draft:
+    """An event with a value in every group."""
+    return Draft(
+        action=action,
+        actor=Actor(
+            type="user",
+            id=f"u-{number % 11}",
+            name=f"Person {number % 11}",
+            email=f"p{number % 11}@example.org",
+        ),
+        on_behalf_of=Actor(type="user", id="boss") if number % 5 == 0 else None,
+        session=Session(type="web", id=f"s-{number % 3}"),
+        resources=(Resource(type="document", id=f"doc-{number}", name=f"Document {number}"),),
+        outcome="failure" if number % 7 == 0 else "success",
+        source="api",
+        project="website" if number % 2 else None,
+        ip=f"192.0.2.{number % 200 + 1}",
+        request=Request(id=f"req-{number}", method="PUT", endpoint="/documents"),
+        changes={"title": Change(old=f"a{number}", new=f"b{number}")},
+        description=f"Document {number} was changed",
+        metadata={"number": number},
+    )
+
+
+def insert(instance: Instance, organization: str, drafts: Sequence[Draft], *, age: int = 0) -> list[str]:
+    """Record events as if ``age`` microseconds ago; their ids."""
+    moment = clock() - age
+    if age:
+        drafts = [msgspec.structs.replace(each, occurred_at=moment + at) for at, each in enumerate(drafts)]
+    rights = Rights(may_import=bool(age))
+    rows = instance.intake.prepare(drafts, organization=organization, by=None, rights=rights)
+    if age:
+        rows = [msgspec.structs.replace(row, recorded_at=moment + 1_000_000) for row in rows]
+    return [format_id(recorded.id) for recorded in instance.insert(rows)]
+
+
+def import_real(
+    instance: Instance, folder: Path, organization: str, format_: str, files: Sequence[Path]
+) -> int:
+    """Import real audit logs; how many events were recorded."""
+    importer = REGISTRY[format_](account=None)
+    rights = Rights(may_import=True, may_set_id=True, compare=False, unmasked=importer.unmasked)
+
+    def record(drafts: Sequence[Draft]) -> Sequence[object]:
+        return instance.intake.record(drafts, organization=organization, by=None, rights=rights)
+
+    run = ImportRun(record, importer, rejects=RejectFile(folder))  # type: ignore[arg-type]
+    return run.run([str(file) for file in files]).recorded
+
+
+def work(settings: Settings) -> None:
+    """What the worker does until nothing waits: leaves, checkpoints, tasks, index."""
+    parts = open_parts(settings)
+    try:
+        parts.sequencer.step()
+        parts.signer.step()
+        while parts.tasks.step():
+            while parts.sequencer.step():
+                pass
+            parts.signer.step()
+        while parts.sequencer.step():
+            pass
+    finally:
+        parts.close()
+    parts = open_parts(settings)  # a new signer signs at once, what grew within a second included
+    try:
+        while parts.signer.step():
+            pass
+    finally:
+        parts.close()
+    follower = open_follower(settings)
+    try:
+        while follower.step() or follower.tidy():
+            pass
+    finally:
+        follower.close()
+
+
+def run_task(
+    settings: Settings, kind: str, organization: str, request: dict[str, object]
+) -> dict[str, object]:
+    """Order a task, do it, and give its outcome."""
+    task_id = f"task_{clock():016x}"
+    with opened(settings) as instance:
+        instance.tasks.add(
+            Task(task_id, kind, organization, request, "waiting", None, clock(), OPERATOR.name)
+        )
+    for _ in range(40):
+        work(settings)
+        with opened(settings) as instance:
+            task = instance.tasks.get(task_id)
+            assert task is not None
+            if task.state == "done":
+                return dict(task.outcome or {})
+            assert task.state != "failed", task.outcome
+    raise AssertionError(f"{kind} never ended")
+
+
+def populate(settings: Settings) -> None:
+    """Change every setting, let events expire and prune some: a row of every kind stands afterwards."""
+    with opened(settings) as instance:
+        for organization in ORGANIZATIONS:
+            instance.organizations.create(organization, OPERATOR)
+        made = instance.tokens.create(
+            name="ingest", organizations=("acme", "globex"), abilities=("events:write",), by=OPERATOR
+        )
+        reader = instance.tokens.create(
+            name="reader", organizations=("acme",), abilities=("audit-log:list",), by=OPERATOR
+        )
+        instance.tokens.revoke(made.token.id, by=OPERATOR)
+        instance.tokens.authenticate(reader.text)
+        code = instance.logins.create(name="ada", organizations=("acme",), by=OPERATOR)
+        instance.logins.create(name="grace", organizations=("globex",), by=OPERATOR)
+        signed_in = instance.logins.consume(code)
+        instance.sessions.end(signed_in.cookie)
+        catalogs = CatalogSettings(instance.catalog_store, instance.access_events, clock=clock)
+        catalogs.push("flows", CatalogSet.of(Flows, OauthClients), OPERATOR)
+        hold = instance.holds.create(
+            "globex", name="case 7", reason="the court asked", by=OPERATOR, class_="document.*"
+        )
+        instance.holds.create("acme", name="case 8", reason="the court asked", by=OPERATOR, class_="login.*")
+        instance.holds.release("globex", hold.id, OPERATOR)
+        instance.retention.set("acme", "session.*", 30, OPERATOR)
+        instance.retention.set("acme", "document.*", None, OPERATOR)
+        old = [draft(number, "session.begin") for number in range(9)]
+        gone = insert(instance, "acme", old[:4], age=95 * DAY)
+        insert(instance, "acme", old[4:], age=90 * DAY)
+        insert(instance, "acme", [draft(number) for number in range(300)])
+        insert(instance, "globex", [draft(number) for number in range(12)])
+    work(settings)
+    run_task(settings, EXPIRE, "acme", request_of(OPERATOR))
+    run_task(settings, PRUNE_TASK, "acme", request_of(OPERATOR, from_id=gone[0], to_id=gone[-1]))
