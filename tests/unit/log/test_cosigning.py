@@ -154,7 +154,7 @@ def test_cosignatures_are_collected_in_one_checkpoint(world: World) -> None:
     """Each growth is cosigned by both, in one stored note that is marked as cosigned."""
     world.witness("w1")
     world.witness("w2")
-    world.start()
+    cosigner = world.start()
     for count in (0, 3, 300):
         size = world.publish(count) if count else 1
         world.step_until(lambda size=size: len(world.names(size)) == 2, "both")  # type: ignore[misc]
@@ -162,6 +162,7 @@ def test_cosignatures_are_collected_in_one_checkpoint(world: World) -> None:
         assert stored.cosigned
         assert world.opened(size).checkpoint.root == Prover(world.store).root(1, size)
     assert world.alarms() == {}
+    assert [cosigner.step() for _ in range(3)] == [0, 0, 0]
 
 
 def test_silence_is_cosigned_again(world: World) -> None:
