@@ -114,6 +114,7 @@ class Log(Catalog, prefix="log", title="Log", reserved=True):
     pruned = EventType("pruned", "Log pruned", severity="warning")
     key_created = EventType("key.created", "Log signing key made", severity="warning")
     key_rotated = EventType("key.rotated", "Log signing key replaced", severity="warning")
+    key_retired = EventType("key.retired", "Log signing key retired", severity="warning")
     guard_accepted = EventType("guard.accepted", "Guard told to accept a checkpoint", severity="critical")
     entry_invalid = EventType("entry.invalid", "Unreadable event sealed", severity="critical")
 

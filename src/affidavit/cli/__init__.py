@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "Evidence": (
         "verify",
         "fsck",
+        "log",
         "witness",
     ),
     "Set up": ("token", "org", "catalog", "migrate", "index", "config", "doctor"),
@@ -40,11 +41,30 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("list", "set", "unset", "run", "prune"),
     ),
     "hold": ("Legal holds: create, list, release.", ("create", "list", "release")),
+    "log": (
+        "The log as a proof: status, checkpoint, reopen, key, guard.",
+        (
+            "status",
+            "checkpoint",
+            "reopen",
+            "key create",
+            "key show",
+            "key list",
+            "key rotate",
+            "key retire",
+            "guard show",
+            "guard accept",
+        ),
+    ),
     "witness": ("A witness for the logs of another host: serve, key.", ("serve", "key show")),
 }
 """The commands that have commands of their own, with what they are for. ``key show`` is one level deeper."""
 
-INNER: dict[str, str] = {"witness key": "The key that this witness signs with: show."}
+INNER: dict[str, str] = {
+    "log key": "The key that signs checkpoints: create, show, list, rotate, retire.",
+    "log guard": "The memory of what was signed: show, accept.",
+    "witness key": "The key that this witness signs with: show.",
+}
 """What the groups within groups are for."""
 
 _MODULES = {"import": "import_"}

@@ -92,7 +92,7 @@ def exit_for(error: BaseException) -> Exit:
         return Exit.REFUSED
     if isinstance(error, LogMismatch):
         return Exit.INCOMPLETE
-    if isinstance(error, StorageError | OSError):
+    if isinstance(error, StorageError | LogError | OSError):
         return Exit.STORAGE
     if isinstance(error, KeyboardInterrupt):
         return Exit.INTERRUPTED

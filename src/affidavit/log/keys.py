@@ -8,8 +8,9 @@ stands in a file of its own, ``log.key``, never in a database or a backup of one
     retired 2026-01-01T00:00:00.000000Z <base64 of the 32-byte public key>
     sum <hex SHA-256 of the lines above>
 
-Rotation overlaps: ``next`` is a key that exists and does not sign yet, ``signing`` keys all sign, of a
-``retired`` one only the public half is kept, so that what it signed can still be checked here.
+Rotation overlaps: all ``signing`` keys sign every note, and so does one that has ``begun`` and of which the
+logs do not say so yet. Of a ``retired`` one only the public half is kept, so that what it signed can still
+be checked here.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ from affidavit.core.strict import base64_of
 from affidavit.core.unsound import Malformed
 from affidavit.errors import KeyMissing, KeyUnusable
 
-__all__ = ["FILE_NAME", "NEXT", "RETIRED", "SIGNING", "KeyFile", "LogKey", "LogKeys"]
+__all__ = ["BEGUN", "FILE_NAME", "RETIRED", "SIGNING", "KeyFile", "LogKey", "LogKeys"]
 
 FILE_NAME: Final = "log.key"
 """Its name in the data directory."""
 
-NEXT, SIGNING, RETIRED = "next", "signing", "retired"
+BEGUN, SIGNING, RETIRED = "begun", "signing", "retired"
 
 _FIRST_LINE = "affidavit-log-key/v1"
 _MANIFEST_LINE = "affidavit-manifest/v1"
@@ -47,7 +48,7 @@ class LogKey(NamedTuple):
     """One key of the file.
 
     Attributes:
-        state: :data:`NEXT`, :data:`SIGNING` or :data:`RETIRED`.
+        state: :data:`BEGUN`, :data:`SIGNING` or :data:`RETIRED`.
         made_at: microseconds since 1970 UTC.
         public: 32 bytes.
         seed: 32 bytes, ``None`` of a retired key.
@@ -81,9 +82,7 @@ class LogKeys:
     def __init__(self, keys: Sequence[LogKey]) -> None:
         self.keys = tuple(keys)
         self._signers = [
-            (key, Ed25519PrivateKey.from_private_bytes(key.seed))
-            for key in self.keys
-            if key.state == SIGNING and key.seed is not None
+            (key, Ed25519PrivateKey.from_private_bytes(key.seed)) for key in self.keys if key.seed is not None
         ]
         if not self._signers:
             raise KeyUnusable("The log key file has no key that signs.")
@@ -110,7 +109,7 @@ class LogKeys:
 
     def verifiers(self, origin: str) -> list[Verifier]:
         """Every key that signs or has signed notes of this origin, oldest first."""
-        return [key.verifier(origin) for key in self.keys if key.state != NEXT]
+        return [key.verifier(origin) for key in self.keys]
 
     @property
     def newest(self) -> LogKey:
@@ -172,20 +171,17 @@ class KeyFile:
             self._write([self._made(SIGNING)], replace=False)
         return self.load()
 
-    def prepare(self) -> LogKey:
-        """The key that comes next; made where none waits. It does not sign before :meth:`begin`."""
-        keys = self.load()
-        waiting = keys.of_state(NEXT)
-        if waiting:
-            return waiting[0]
-        made = self._made(NEXT)
-        self._write([*keys.keys, made])
-        return made
-
     def begin(self) -> LogKeys:
-        """Let the key that comes next sign, beside those that do."""
+        """Let a new key sign beside those that do; one that has begun already is that key."""
         keys = self.load()
-        self._write([key._replace(state=SIGNING) if key.state == NEXT else key for key in keys.keys])
+        if not keys.of_state(BEGUN):
+            self._write([*keys.keys, self._made(BEGUN)])
+        return self.load()
+
+    def announced(self) -> LogKeys:
+        """The logs say that the new key signs."""
+        keys = self.load()
+        self._write([key._replace(state=SIGNING) if key.state == BEGUN else key for key in keys.keys])
         return self.load()
 
     def retire(self, keys: Sequence[LogKey]) -> LogKeys:
@@ -288,7 +284,7 @@ def _key_of(line: str) -> LogKey:
     half = base64_of(encoded, "a key", 32)
     if state == RETIRED:
         return LogKey(state, read_time(made_at), half, None)
-    if state not in (NEXT, SIGNING):
-        raise Malformed("the state of a key", "must be next, signing or retired", state)
+    if state not in (BEGUN, SIGNING):
+        raise Malformed("the state of a key", "must be begun, signing or retired", state)
     public = Ed25519PrivateKey.from_private_bytes(half).public_key().public_bytes_raw()
     return LogKey(state, read_time(made_at), public, half)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from affidavit.access.events import AccessEvents
@@ -12,15 +12,19 @@ from affidavit.access.operator import local_credential
 from affidavit.access.scope import Credential
 from affidavit.config import Settings
 from affidavit.core.row import StoredEvent
-from affidavit.errors import GuardRefused, StorageError
+from affidavit.errors import GuardRefused, LogMismatch, StorageError
 from affidavit.log.incarnation import Accepted, Record, Reopened, accept_heads, reopen
 from affidavit.log.keys import FILE_NAME, KeyFile, LogKeys
 from affidavit.log.prover import Prover
+from affidavit.log.rotation import RecordAll, Statement
 from affidavit.log.signer import Signer
+from affidavit.log.standing import standing
 from affidavit.log.tasks import TaskFunction, TaskSteps
 from affidavit.storage.guard import Guard
+from affidavit.storage.log import Alarm, Tree
 from affidavit.storage.sqlite.database import SqliteDatabase
 from affidavit.storage.sqlite.guard_file import SqliteGuard, open_guard
+from affidavit.storage.sqlite.log_check import check_files
 from affidavit.storage.sqlite.log_file import database_id, log_path
 from affidavit.storage.sqlite.log_repair import SqliteLogRepair
 from affidavit.storage.sqlite.log_store import SqliteLog
@@ -37,8 +41,12 @@ __all__ = [
     "key_file",
     "log_file_path",
     "log_kinds",
+    "log_standing",
+    "may_make_key",
     "may_make_log",
+    "newest_trees",
     "open_signer",
+    "record_all",
     "recorder",
     "reopen_log",
 ]
@@ -135,6 +143,53 @@ def recorder(database: SqliteDatabase, audit: AccessEvents, by: Credential) -> R
         return event
 
     return record
+
+
+def record_all(database: SqliteDatabase, audit: AccessEvents, by: Credential) -> RecordAll:
+    """Records many of our own events about the log, some hundred in one transaction."""
+
+    def record(statements: Sequence[Statement]) -> None:
+        for at in range(0, len(statements), 500):
+            rows = [
+                row
+                for each in statements[at : at + 500]
+                for row in audit.rows(each.action, by, (each.organization,), facts=dict(each.facts))
+            ]
+            database.events.insert(rows)
+
+    return record
+
+
+def newest_trees(database: SqliteDatabase) -> list[Tree]:
+    """The newest incarnation of each organization that has a tree."""
+    return list({tree.organization: tree for tree in database.log.all_trees()}.values())
+
+
+def may_make_key(settings: Settings, database: SqliteDatabase) -> bool:
+    """Whether a missing key is one that never was: neither log nor guard know a checkpoint."""
+    return may_make_log(settings) and not any(tree.published for tree in database.log.all_trees())
+
+
+def log_standing(settings: Settings, database: SqliteDatabase) -> list[Alarm]:
+    """Everything that stands against the log; see :func:`affidavit.log.standing.standing`."""
+    never = may_make_key(settings, database)
+
+    def files() -> None:
+        if not log_file_path(settings).exists() and not may_make_log(settings):
+            raise LogMismatch(
+                f"The log file {log_file_path(settings)} is missing although checkpoints were signed; restore"
+                " it, or begin a new incarnation with: affidavit log reopen"
+            )
+        check_files(database_path(settings), database.events, database.log)
+
+    def keys() -> None:
+        if key_file(settings).exists() or not never:
+            key_file(settings).load()
+
+    def guard() -> Guard | None:
+        return None if never and not settings.guard_path.exists() else guard_for(settings)
+
+    return standing(alarms=database.log, log=database.log, files=files, guard=guard, keys=keys, now=clock())
 
 
 def reopen_log(settings: Settings, database: SqliteDatabase, record: Record) -> list[Reopened]:
