@@ -16,6 +16,7 @@ from affidavit.errors import (
     AffidavitError,
     ConfigError,
     InvalidQuery,
+    LogError,
     LogMismatch,
     NotPublished,
     Refused,
