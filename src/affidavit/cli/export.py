@@ -34,6 +34,7 @@ from affidavit.core.row import StoredEvent
 from affidavit.core.times import format_time
 
 if TYPE_CHECKING:
+    from affidavit.log.receipts import Sweep
     from affidavit.wiring import Instance
 
 __all__ = ["command"]
@@ -66,7 +67,7 @@ def command(
         ),
     ] = None,
     incarnation: Annotated[
-        int | None, Parameter(show_default=False, help="bundle: which tree. Default: the newest.")
+        int | None, Parameter(show_default=False, help="With proofs: of which tree. Default: the newest.")
     ] = None,
     json: Json = None,
     filters: Filters | None = None,
@@ -102,7 +103,8 @@ def command(
             else:
                 batches = _counted(instance.reader.export(organizations, asked, order=order), count)
                 inside = proofs or target is None
-                made = _file_of(instance, format, batches, count, proofs=proofs, trailer_inside=inside)
+                sweep = instance.receipts.newest(_one(organizations), incarnation) if proofs else None
+                made = _file_of(instance, format, batches, count, sweep, trailer_inside=inside)
             _note_export(instance, organizations, "ndjson with proofs" if proofs else format, asked)
             if target is None:
                 _to_stdout(made.chunks)
@@ -125,8 +127,16 @@ def _check(format_: str, *, proofs: bool, range_: str | None, incarnation: int |
     """Refuse flags that the format does not have, so that nobody believes they did something."""
     if proofs and format_ != "ndjson":
         raise UsageError("--proofs is for --format ndjson; a bundle always has proofs")
-    if format_ != "bundle" and (range_ is not None or incarnation is not None):
-        raise UsageError("--range and --incarnation are for --format bundle")
+    if range_ is not None and format_ != "bundle":
+        raise UsageError("--range is for --format bundle")
+    if incarnation is not None and format_ != "bundle" and not proofs:
+        raise UsageError("--incarnation is for --format bundle, and for --proofs")
+
+
+def _one(organizations: Organizations) -> str:
+    if organizations is ALL or len(organizations) != 1:
+        raise UsageError("proofs are of one organization: --organization NAME")
+    return organizations[0]
 
 
 def _bundle(
@@ -140,10 +150,8 @@ def _bundle(
     from affidavit.export.bundle import Bundles
     from affidavit.export.leaves import parse_range
 
-    if organizations is ALL or len(organizations) != 1:
-        raise UsageError("a bundle is of one organization: --organization NAME")
-    bundle = Bundles(instance.log, instance.log, instance.entries, instance.reader).open(
-        organizations[0],
+    bundle = Bundles(instance.log, instance.log, instance.entries, instance.receipts, instance.reader).open(
+        _one(organizations),
         asked,
         span=None if range_ is None else parse_range(range_),
         incarnation=incarnation,
@@ -181,8 +189,8 @@ def _file_of(
     format_: str,
     batches: Iterator[list[StoredEvent]],
     count: Counter,
+    sweep: Sweep | None,
     *,
-    proofs: bool,
     trailer_inside: bool,
 ) -> _Made:
     def counts() -> Mapping[str, Any]:
@@ -192,10 +200,10 @@ def _file_of(
         from affidavit.export import csv
 
         return _Made(csv.rows(batches, instance.catalogs), counts)
-    if proofs:
+    if sweep is not None:
         from affidavit.export import receipts
 
-        last = _Last(receipts.rows(batches, instance.receipts))
+        last = _Last(receipts.rows(batches, instance.receipts, sweep))
     else:
         from affidavit.export import ndjson
 

@@ -24,11 +24,11 @@ from affidavit.core.manifest import ERASURE, parse_manifest
 from affidavit.core.note import parse_note
 from affidavit.core.query import parse_params
 from affidavit.core.row import encode_group
-from affidavit.errors import InvalidQuery, NotFound, NotPublished
+from affidavit.errors import InvalidQuery, NotPublished
 from affidavit.export.leaves import Filtered, Parts, Ranged, in_base64, walk
 from affidavit.log.entries import Entries, Entry, Manifests
 from affidavit.log.reader import Reader
-from affidavit.log.receipts import Sweep
+from affidavit.log.receipts import Receipts, Sweep
 from affidavit.storage.log import LogStore, Manifest
 
 __all__ = ["BUNDLE_VERSION", "Bundle", "Bundles"]
@@ -65,6 +65,7 @@ class Bundles:
         log: the trees.
         manifests: of what was erased or pruned.
         entries: what the leaves stand for.
+        receipts: know the newest checkpoints.
         reader: finds the events of a filter.
         clock: microseconds since 1970 UTC.
     """
@@ -74,11 +75,12 @@ class Bundles:
         log: LogStore,
         manifests: Manifests,
         entries: Entries,
+        receipts: Receipts,
         reader: Reader,
         *,
         clock: Callable[[], int] = lambda: time.time_ns() // 1000,
     ) -> None:
-        self._parts = Parts(log, manifests, entries, reader, clock)
+        self._parts = Parts(log, manifests, entries, receipts, reader, clock)
 
     def open(
         self,
@@ -103,14 +105,7 @@ class Bundles:
         """
         if span is not None and asked != Filter():
             raise InvalidQuery.of("range", "alone", "cannot be combined with filters")
-        trees = self._parts.log.trees(organization)
-        chosen = trees[-1:] if incarnation is None else [t for t in trees if t.incarnation == incarnation]
-        if not chosen and incarnation is not None:
-            raise NotFound(f"There is no incarnation {incarnation} of this log.")
-        checkpoint = self._parts.log.newest(chosen[0].number) if chosen else None
-        if checkpoint is None:
-            raise NotPublished("This log has no signed checkpoint yet; ask again in some seconds.")
-        sweep = Sweep(self._parts.log, chosen[0], checkpoint)
+        sweep = self._parts.receipts.newest(organization, incarnation)
         if asked != Filter():
             return Bundle(self._parts, sweep, Filtered(self._parts, sweep.tree, asked, sweep.size))
         start, end = span or (0, None)

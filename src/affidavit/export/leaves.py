@@ -19,7 +19,7 @@ from affidavit.core.row import encode_group
 from affidavit.errors import InvalidQuery, LogMismatch
 from affidavit.log.entries import PIECE, Entries, Entry, Manifests
 from affidavit.log.reader import Reader
-from affidavit.log.receipts import Sweep
+from affidavit.log.receipts import Receipts, Sweep
 from affidavit.storage.log import LogStore, Sealed, Tree
 
 __all__ = ["Filtered", "Parts", "Ranged", "in_base64", "parse_range", "walk"]
@@ -35,6 +35,7 @@ class Parts(NamedTuple):
         log: the trees.
         manifests: of what was erased or pruned.
         entries: what the leaves stand for.
+        receipts: know the newest checkpoints.
         reader: finds the events of a filter.
         clock: microseconds since 1970 UTC.
     """
@@ -42,6 +43,7 @@ class Parts(NamedTuple):
     log: LogStore
     manifests: Manifests
     entries: Entries
+    receipts: Receipts
     reader: Reader
     clock: Callable[[], int]
 

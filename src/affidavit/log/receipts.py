@@ -154,34 +154,44 @@ class Receipts:
         (entry,) = self._entries.of(sweep.tree, [Sealed(event.seq, place.index, place.hash)])
         return encode_receipt(entry, sweep.proof(place.index, place.hash))
 
-    def newest(self, organization: str) -> dict[int, Sweep]:
-        """Every tree of an organization that has a checkpoint, with the newest one, by number."""
-        found = {}
-        for tree in self._log.trees(organization):
-            checkpoint = self._log.newest(tree.number)
-            if checkpoint is not None:
-                found[tree.number] = Sweep(self._log, tree, checkpoint)
-        return found
+    def newest(self, organization: str, incarnation: int | None = None) -> Sweep:
+        """The newest checkpoint of a tree.
 
-    def many(self, events: Sequence[StoredEvent], sweeps: dict[int, Sweep]) -> list[bytes]:
-        """The receipts of those events that the given checkpoints cover, in the same order.
+        Args:
+            organization: whose.
+            incarnation: of the tree; ``None`` for the newest.
+
+        Raises:
+            NotFound: there is no such incarnation.
+            NotPublished: there is no signed checkpoint yet.
+        """
+        trees = self._log.trees(organization)
+        chosen = trees[-1:] if incarnation is None else [t for t in trees if t.incarnation == incarnation]
+        if not chosen and incarnation is not None:
+            raise NotFound(f"There is no incarnation {incarnation} of this log.")
+        checkpoint = self._log.newest(chosen[0].number) if chosen else None
+        if checkpoint is None:
+            raise NotPublished("This log has no signed checkpoint yet; ask again in some seconds.")
+        return Sweep(self._log, chosen[0], checkpoint)
+
+    def many(self, events: Sequence[StoredEvent], sweep: Sweep) -> list[tuple[bytes, bool]]:
+        """The receipts of those events that a checkpoint covers, each with whether groups are gone.
 
         Raises:
             LogMismatch: as in :meth:`receipt`.
         """
-        chosen: dict[int, list[Sealed]] = {}
-        for event in events:
-            place = event.place
-            if place is not None and place.tree in sweeps and place.index < sweeps[place.tree].size:
-                chosen.setdefault(place.tree, []).append(Sealed(event.seq, place.index, place.hash))
-        made: dict[int, bytes] = {}
-        for number, leaves in chosen.items():
-            sweep = sweeps[number]
-            entries = self._entries.of(sweep.tree, leaves)
-            for leaf, entry in zip(leaves, entries, strict=True):
-                if entry.leaf is not None:
-                    made[leaf.seq] = encode_receipt(entry, sweep.proof(entry.index, entry.hash))
-        return [made[event.seq] for event in events if event.seq in made]
+        leaves = [
+            Sealed(event.seq, event.place.index, event.place.hash)
+            for event in events
+            if event.place is not None
+            and event.place.tree == sweep.tree.number
+            and event.place.index < sweep.size
+        ]
+        return [
+            (encode_receipt(entry, sweep.proof(entry.index, entry.hash)), entry.redacted)
+            for entry in self._entries.of(sweep.tree, leaves)
+            if entry.leaf is not None
+        ]
 
     def _sweep(self, organization: str, place: Place) -> Sweep:
         tree = next(each for each in self._log.trees(organization) if each.number == place.tree)

@@ -22,7 +22,18 @@ from starlette.routing import BaseRoute, Route
 
 from affidavit.enrich.proxy import Proxies
 from affidavit.web import openapi, places
-from affidavit.web.api import audit, catalog, events, operations, organizations, proofs, tiles, tokens
+from affidavit.web.api import (
+    audit,
+    catalog,
+    events,
+    holds,
+    operations,
+    organizations,
+    proofs,
+    retention,
+    tiles,
+    tokens,
+)
 from affidavit.web.api.record import Record
 from affidavit.web.authentication import Guard
 from affidavit.web.edge import Edge
@@ -40,6 +51,8 @@ OPERATIONS: list[Operation] = [
     *catalog.OPERATIONS,
     *organizations.OPERATIONS,
     *tokens.OPERATIONS,
+    *retention.OPERATIONS,
+    *holds.OPERATIONS,
     *tiles.OPERATIONS,
     *operations.OPERATIONS,
 ]

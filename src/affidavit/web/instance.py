@@ -15,6 +15,10 @@ from affidavit.core.row import Recorded, Row
 from affidavit.log.entries import Entries, Manifests
 from affidavit.log.reader import Bucket, Histogram, Reader
 from affidavit.log.receipts import Receipts
+from affidavit.log.retention.holds import LegalHolds
+from affidavit.log.retention.orders import ExpiryOrders
+from affidavit.log.retention.policies import RetentionSettings
+from affidavit.log.retention.previews import Previews
 from affidavit.log.tiles import Tiles
 from affidavit.recorder.intake import Intake
 from affidavit.storage.log import LogStore
@@ -86,6 +90,26 @@ class Instance(Protocol):
     @property
     def tokens(self) -> TokenSettings:
         """API tokens; blocks."""
+        ...
+
+    @property
+    def retention(self) -> RetentionSettings:
+        """Retention policies; blocks."""
+        ...
+
+    @property
+    def retention_previews(self) -> Previews:
+        """What expiry and pruning would do; blocks."""
+        ...
+
+    @property
+    def expiry_orders(self) -> ExpiryOrders:
+        """Orders runs of expiry; blocks."""
+        ...
+
+    @property
+    def holds(self) -> LegalHolds:
+        """Legal holds; blocks."""
         ...
 
     @property

@@ -133,7 +133,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
         answers: what each status answers: a type as JSON, or media types of a text.
     """
 
-    method: Literal["GET", "POST", "DELETE"]
+    method: Literal["GET", "POST", "PUT", "DELETE"]
     path: str
     handler: Handler
     summary: str

@@ -69,8 +69,8 @@ def test_every_proof_is_that_of_the_rfc(evidence: Evidence, size: int) -> None:
     for index in range(0, size, 7):
         proof = parse_proof(evidence.receipts.proof(events[index]))
         assert (proof.index, list(proof.hashes)) == (index, naive.path(index, 0, size))
-        assert made[index] == evidence.receipts.receipt(events[index])
-        assert parse_proof(json.loads(made[index])["proof"].encode()) == proof
+        assert made[index] == (evidence.receipts.receipt(events[index]), False)
+        assert parse_proof(json.loads(made[index][0])["proof"].encode()) == proof
 
 
 def _published(evidence: Evidence, count: int) -> list[StoredEvent]:
@@ -170,7 +170,9 @@ def test_ndjson_with_proofs_is_a_receipt_a_line(evidence: Evidence) -> None:
     evidence.publish()
     evidence.record(2, actor=Actor(type="user", id="eva"))
     batches = evidence.reader.export(("acme",), filter_of(actor="eva"), order="asc")
-    *written, last = b"".join(ndjson.rows(batches, evidence.receipts)).splitlines()
+    *written, last = b"".join(
+        ndjson.rows(batches, evidence.receipts, evidence.receipts.newest("acme"))
+    ).splitlines()
     assert [check(evidence, line)["actor"]["actor"] for line in written] == [
         {"id": "eva", "type": "user"}
     ] * 4

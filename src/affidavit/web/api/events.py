@@ -95,7 +95,8 @@ class ExportQuery(Asked):
         | None
     ) = None
     incarnation: (
-        Annotated[int, Meta(ge=1, le=10**9, description="Bundle: which tree. Absent: the newest.")] | None
+        Annotated[int, Meta(ge=1, le=10**9, description="With proofs: of which tree. Absent: the newest.")]
+        | None
     ) = None
 
 
@@ -224,16 +225,17 @@ def _check_export(query: ExportQuery) -> None:
     """Refuse parameters that the format does not have, so that nobody believes they did something."""
     if query.proofs and query.format != "ndjson":
         raise InvalidQuery.of("proofs", "format", "is for format=ndjson; a bundle always has proofs")
-    for name in ("range", "incarnation"):
-        if getattr(query, name) is not None and query.format != "bundle":
-            raise InvalidQuery.of(name, "format", "is for format=bundle")
+    if query.range is not None and query.format != "bundle":
+        raise InvalidQuery.of("range", "format", "is for format=bundle")
+    if query.incarnation is not None and query.format != "bundle" and not query.proofs:
+        raise InvalidQuery.of("incarnation", "format", "is for format=bundle, and for proofs=true")
 
 
 def _chunks(call: Call[ExportQuery]) -> tuple[Iterator[bytes], str, str]:
     """The bytes of an export, their media type, and the end of the file's name."""
     query, instance = call.query, call.instance
     if query.format == "bundle":
-        bundles = Bundles(instance.log, instance.log, instance.entries, instance.reader)
+        bundles = Bundles(instance.log, instance.log, instance.entries, instance.receipts, instance.reader)
         bundle = bundles.open(
             call.scope.organization,
             call.filter,
@@ -246,7 +248,9 @@ def _chunks(call: Call[ExportQuery]) -> tuple[Iterator[bytes], str, str]:
         chunks = csv.rows(batches, instance.catalogs, safe=query.safe, bom=query.bom)
         return chunks, "text/csv; charset=utf-8; header=present", "csv"
     if query.proofs:
-        return receipts.rows(batches, instance.receipts), "application/x-ndjson", "receipts.ndjson"
+        sweep = instance.receipts.newest(call.scope.organization, query.incarnation)
+        chunks = receipts.rows(batches, instance.receipts, sweep)
+        return chunks, "application/x-ndjson", "receipts.ndjson"
     return ndjson.rows(batches, instance.catalogs), "application/x-ndjson", "ndjson"
 
 
