@@ -98,7 +98,13 @@ def remembers(guard: Guard) -> bool:
     return bool(guard.walk("", 1))
 
 
-def open_signer(settings: Settings, writer: SqliteLogWriter) -> tuple[Signer, SqliteLog]:
+def open_signer(
+    settings: Settings,
+    writer: SqliteLogWriter,
+    *,
+    now: Callable[[], int] = clock,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> tuple[Signer, SqliteLog]:
     """The signer of the holder of the worker's lease, and the store that it reads, which the caller closes.
 
     Guard and key are made only while no checkpoint exists: later a missing one is a loss that must be named.
@@ -127,8 +133,8 @@ def open_signer(settings: Settings, writer: SqliteLogWriter) -> tuple[Signer, Sq
         Prover(store),
         guard=open_the_guard,
         keys=load_keys,
-        clock=clock,
-        monotonic=time.monotonic,
+        clock=now,
+        monotonic=monotonic,
     )
     return signer, store
 

@@ -1,0 +1,302 @@
+"""A database with its log, guard and key, worked by the product's own parts under a clock of the test's.
+
+:func:`check` is what a stranger makes of the files: it reads them with SQL alone, builds leaves and roots by
+a second implementation, and compares.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from base64 import b64decode
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from random import Random
+from typing import Any, NamedTuple
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from affidavit.access.events import AccessEvents
+from affidavit.access.operator import local_credential
+from affidavit.config import Settings
+from affidavit.core.event import Draft, RecordedBy
+from affidavit.core.note import parse_verifier
+from affidavit.core.row import Row, StoredEvent
+from affidavit.log.incarnation import Accepted, Reopened
+from affidavit.log.sequencer import Sequencer
+from affidavit.recorder.intake import Rights
+from affidavit.storage.log import Alarm
+from affidavit.storage.sqlite.database import SqliteDatabase, migrate_file
+from affidavit.storage.sqlite.log_writer import SqliteLogWriter
+from affidavit.testing.author import Author, Clock
+from affidavit.wiring.log import (
+    accept_guard,
+    key_file,
+    log_file_path,
+    log_standing,
+    may_make_log,
+    open_signer,
+    recorder,
+    reopen_log,
+)
+from tests.unit.log.test_sequencer import naive_leaf
+
+__all__ = ["Note", "World", "check", "naive_root", "notes_of"]
+
+Wrap = Callable[[Any], Any]
+
+
+def _same(store: Any) -> Any:
+    return store
+
+
+class World:
+    """One instance on real files.
+
+    Args:
+        folder: of all files; made where it is missing.
+        log_host: of new logs.
+    """
+
+    def __init__(self, folder: Path, *, seed: int = 0) -> None:
+        folder.mkdir(exist_ok=True)
+        self.folder = folder
+        self.settings = Settings(data_dir=folder, log_host="log.example")
+        assert self.settings.database_path is not None
+        self.path = self.settings.database_path
+        self.log_path = log_file_path(self.settings)
+        self.guard_path = self.settings.guard_path
+        self.clock = Clock()
+        self.now = 0.0
+        self.author = Author(self.clock, seed)
+        self.random = Random(seed)
+        if not self.path.exists():
+            migrate_file(self.path)
+        self.open()
+
+    def open(self, *, writer: Wrap = _same, guard: Wrap = _same) -> None:
+        """Open everything, as a worker that starts does; the stores may be wrapped."""
+        self.database = SqliteDatabase(self.path, clock=self.clock)
+        self.writer: SqliteLogWriter | None = None
+        self.start(writer=writer, guard=guard)
+
+    def start(self, *, writer: Wrap = _same, guard: Wrap = _same) -> None:
+        """Begin to work with the log."""
+        self.writer = SqliteLogWriter(self.path, self.log_path, make=may_make_log(self.settings))
+        store = writer(self.writer)
+        self.signer, self.store = open_signer(
+            self.settings, store, now=self.clock, monotonic=lambda: self.now
+        )
+        open_it = self.signer._open_guard
+        self.signer._open_guard = lambda: guard(open_it())
+        self.sequencer = Sequencer(
+            store,
+            store,
+            store,
+            host=self.settings.log_host,
+            clock=self.clock,
+            entropy=self.random.randbytes,
+            known=self.signer.known,
+        )
+
+    def stop(self) -> None:
+        """Let go of log and guard."""
+        if self.writer is not None:
+            self.signer.close()
+            self.store.close()
+            self.writer.close()
+            self.writer = None
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self.stop()
+        self.database.close()
+
+    def restart(self) -> None:
+        """The worker's process begins anew."""
+        self.stop()
+        self.start()
+
+    def record(self, *organizations: str, **fields: Any) -> None:
+        """One event in each of these."""
+        self.clock.forward(1_000)
+        rows = [self.author.row(organization=name, **fields) for name in organizations]
+        self.database.events.insert(rows)
+
+    def sequence(self) -> None:
+        """Until nothing waits."""
+        while self.sequencer.step():
+            pass
+
+    def sign(self) -> int:
+        """One round over all trees; how many checkpoints it made."""
+        self.now += 1_000.0
+        return self.signer.step()
+
+    def work(self) -> int:
+        """What a second of the worker does."""
+        self.sequence()
+        return self.sign()
+
+    def save(self, name: str, *, only: Sequence[str] = ("affidavit.db", "affidavit-log.db")) -> None:
+        """Back up files under a name; SQLite's backup, so that what waits in a journal is there."""
+        kept = self.folder / name
+        kept.mkdir(exist_ok=True)
+        for each in only:
+            source, target = sqlite3.connect(self.folder / each), sqlite3.connect(kept / each)
+            source.backup(target)
+            source.close()
+            target.close()
+
+    def restore(self, name: str, *, only: Sequence[str] = ("affidavit.db", "affidavit-log.db")) -> None:
+        """Put files of a backup back while nothing is open."""
+        for each in only:
+            self.lose(each)
+            shutil.copy(self.folder / name / each, self.folder / each)
+
+    def lose(self, *files: str) -> None:
+        """Files are gone, with their journals."""
+        for each in files:
+            for suffix in ("", "-wal", "-shm"):
+                (self.folder / f"{each}{suffix}").unlink(missing_ok=True)
+
+    def alarms(self) -> list[Alarm]:
+        """What ``affidavit log status`` and ``doctor`` show."""
+        return log_standing(self.settings, self.database)
+
+    def kinds(self) -> list[tuple[str, str]]:
+        """Kind and subject of what stands against the log."""
+        return [(each.kind, each.subject) for each in self.alarms()]
+
+    def _record(self) -> Callable[[str, str, Mapping[str, str | int]], StoredEvent]:
+        audit = AccessEvents(self._ours, "cli")
+        return recorder(self.database, audit, local_credential("kim"))
+
+    def _ours(self, drafts: Sequence[Draft], organization: str, by: RecordedBy | None) -> list[Row]:
+        self.clock.forward(1_000)
+        return self.author.intake.prepare(
+            drafts, organization=organization, by=by, rights=Rights(reserved=True)
+        )
+
+    def reopen(self) -> list[Reopened]:
+        """What ``affidavit log reopen`` does where no worker runs."""
+        return reopen_log(self.settings, self.database, self._record())
+
+    def accept(self) -> list[Accepted]:
+        """What ``affidavit log guard accept`` does where no worker runs."""
+        return accept_guard(self.settings, self.database, self._record())
+
+    def events(self) -> list[StoredEvent]:
+        """All, in recording order."""
+        return self.database.events.after(0, 100_000)
+
+    def verifiers(self, origin: str) -> list[str]:
+        """The verifier keys that the key file has for a log."""
+        return [key.vkey for key in key_file(self.settings).load().verifiers(origin)]
+
+
+class Note(NamedTuple):
+    """A signed checkpoint, taken apart by hand."""
+
+    origin: str
+    size: int
+    root: bytes
+    text: str
+    signatures: tuple[bytes, ...]
+
+
+def naive_root(hashes: Sequence[bytes]) -> bytes:
+    """MTH of RFC 6962 section 2.1 over leaf hashes, by its recursion."""
+    if not hashes:
+        return sha256(b"").digest()
+    if len(hashes) == 1:
+        return hashes[0]
+    half = 1
+    while half * 2 < len(hashes):
+        half *= 2
+    return sha256(b"\x01" + naive_root(hashes[:half]) + naive_root(hashes[half:])).digest()
+
+
+def read_note(note: bytes) -> Note:
+    """A note by hand: three lines, an empty one, signature lines."""
+    text, _, signed = note.decode().partition("\n\n")
+    origin, size, root = text.split("\n")
+    lines = signed.splitlines()
+    assert lines
+    assert all(line.startswith(f"— {origin} ") for line in lines)
+    signatures = tuple(b64decode(line.split(" ")[2], validate=True) for line in lines)
+    return Note(origin, int(size), b64decode(root), text + "\n", signatures)
+
+
+def notes_of(log: Path) -> list[Note]:
+    """Every checkpoint that a log file keeps."""
+    connection = sqlite3.connect(log)
+    rows = connection.execute("SELECT note FROM affidavit_checkpoints ORDER BY tree, size").fetchall()
+    connection.close()
+    return [read_note(note) for (note,) in rows]
+
+
+def check(world: World, *, signed: Sequence[Note] = (), complete: bool = True) -> None:
+    """Each event has exactly one leaf, each root is right, and all checkpoints tell one history.
+
+    Args:
+        world: nothing is being written.
+        signed: checkpoints that were seen earlier; they must fit, too.
+        complete: whether every event must be covered by the newest checkpoint of its log.
+    """
+    log = sqlite3.connect(world.log_path)
+    trees = log.execute(
+        "SELECT tree, organization, host || '/' || hex || '/' || incarnation, hex, size, published"
+        " FROM affidavit_trees ORDER BY tree"
+    ).fetchall()
+    leaves = {
+        tree: log.execute(
+            "SELECT idx, seq, hash FROM affidavit_leaves WHERE tree = ? ORDER BY idx", (tree,)
+        ).fetchall()
+        for tree, *_ in trees
+    }
+    (strays,) = log.execute(
+        "SELECT count(*) FROM affidavit_leaves WHERE tree NOT IN (SELECT tree FROM affidavit_trees)"
+    ).fetchone()
+    log.close()
+    assert strays == 0
+    found: dict[int, int] = {}
+    covered: set[int] = set()
+    hashes: dict[str, list[bytes]] = {}
+    events = {event.seq: event for event in world.events()}
+    for tree, organization, origin, hex_digits, size, published in trees:
+        rows = leaves[tree]
+        assert [index for index, _, _ in rows] == list(range(size))
+        hashes[origin] = [digest for _, _, digest in rows]
+        for index, seq, digest in rows:
+            event = events.get(seq)
+            if event is None or event.organization != organization:
+                continue
+            if sha256(b"\x00" + naive_leaf(event, hex_digits)).digest() == digest:
+                found[seq] = found.get(seq, 0) + 1
+                covered |= {seq} if index < published else set()
+    assert {seq for seq, count in found.items() if count > 1} == set(), "events with several leaves"
+    assert set(events) - set(found) == set(), "events without a leaf"
+    if complete:
+        assert set(events) - covered == set(), "events that no checkpoint covers"
+    for note in [*notes_of(world.log_path), *signed]:
+        _check_note(world, note, hashes)
+    _check_guard(world, hashes)
+
+
+def _check_note(world: World, note: Note, hashes: Mapping[str, list[bytes]]) -> None:
+    assert note.size <= len(hashes[note.origin]), "a checkpoint covers leaves that are not there"
+    assert note.root == naive_root(hashes[note.origin][: note.size]), "a checkpoint of another history"
+    keys = {key.key_id: key.key for key in map(parse_verifier, world.verifiers(note.origin))}
+    for each in note.signatures:
+        Ed25519PublicKey.from_public_bytes(keys[each[:4]]).verify(each[4:], note.text.encode())
+
+
+def _check_guard(world: World, hashes: Mapping[str, list[bytes]]) -> None:
+    guard = sqlite3.connect(world.guard_path)
+    heads = guard.execute("SELECT origin, size, root FROM affidavit_guard_heads").fetchall()
+    guard.close()
+    for origin, size, root in heads:
+        if origin in hashes and size <= len(hashes[origin]):
+            assert root == naive_root(hashes[origin][:size])
