@@ -75,7 +75,7 @@ class Evidence:
         self.entries = Entries(self.log, self.stores.events, self.log)
         self.tiles = Tiles(self.log, self.entries)
         self.receipts = Receipts(self.log, self.entries)
-        self.bundles = Bundles(self.log, self.log, self.entries, self.receipts, self.reader, clock=self.clock)
+        self.bundles = Bundles(self.log, self.log, self.entries, self.reader, clock=self.clock)
 
     def close(self) -> None:
         """Let go of the files."""

@@ -150,7 +150,7 @@ def _bundle(
     from affidavit.export.bundle import Bundles
     from affidavit.export.leaves import parse_range
 
-    bundle = Bundles(instance.log, instance.log, instance.entries, instance.receipts, instance.reader).open(
+    bundle = Bundles(instance.log, instance.log, instance.entries, instance.reader).open(
         _one(organizations),
         asked,
         span=None if range_ is None else parse_range(range_),

@@ -65,7 +65,6 @@ class Bundles:
         log: the trees.
         manifests: of what was erased or pruned.
         entries: what the leaves stand for.
-        receipts: know the newest checkpoints.
         reader: finds the events of a filter.
         clock: microseconds since 1970 UTC.
     """
@@ -75,12 +74,11 @@ class Bundles:
         log: LogStore,
         manifests: Manifests,
         entries: Entries,
-        receipts: Receipts,
         reader: Reader,
         *,
         clock: Callable[[], int] = lambda: time.time_ns() // 1000,
     ) -> None:
-        self._parts = Parts(log, manifests, entries, receipts, reader, clock)
+        self._parts = Parts(log, manifests, entries, Receipts(log, entries), reader, clock)
 
     def open(
         self,

@@ -235,7 +235,7 @@ def _chunks(call: Call[ExportQuery]) -> tuple[Iterator[bytes], str, str]:
     """The bytes of an export, their media type, and the end of the file's name."""
     query, instance = call.query, call.instance
     if query.format == "bundle":
-        bundles = Bundles(instance.log, instance.log, instance.entries, instance.receipts, instance.reader)
+        bundles = Bundles(instance.log, instance.log, instance.entries, instance.reader)
         bundle = bundles.open(
             call.scope.organization,
             call.filter,
