@@ -11,7 +11,7 @@ import uvicorn
 from affidavit.config import Settings
 from affidavit.listener import GRACE, Server, listen
 from affidavit.web.app import create_app
-from affidavit.wiring import Instance
+from affidavit.wiring import Instance, reapply_manifests
 from affidavit.worker import Supervisor
 
 __all__ = ["serve"]
@@ -28,6 +28,8 @@ def serve(instance: Instance, settings: Settings, ready: Callable[[int], None]) 
     Raises:
         ConfigError: the address cannot be listened on.
     """
+    # A backup may have brought back what was erased: it goes again before anybody can ask for it.
+    reapply_manifests(settings, instance.database)
     server = Server(
         uvicorn.Config(
             create_app(instance, settings=settings),

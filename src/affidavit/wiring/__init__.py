@@ -3,6 +3,7 @@
 Here, and nowhere else in these programs, it is known which engine keeps the events.
 """
 
+from affidavit.wiring.erasure import reapply_manifests
 from affidavit.wiring.store import (
     Instance,
     LiveCatalogs,
@@ -24,4 +25,5 @@ __all__ = [
     "open_store",
     "open_upkeep",
     "planned_migrations",
+    "reapply_manifests",
 ]

@@ -2,28 +2,44 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from affidavit.access.events import AccessEvents
+from affidavit.access.operator import local_credential
 from affidavit.config import Settings
-from affidavit.log.erasure.erase import Eraser
+from affidavit.core.cursor import Position
+from affidavit.core.event import Actor
+from affidavit.core.filter import Condition, Filter
+from affidavit.core.manifest import CITED_BY, ERASURE, cites
+from affidavit.core.strict import json_of
+from affidavit.errors import LogError, StorageError
+from affidavit.log.erasure.erase import Eraser, citing_facts
+from affidavit.log.erasure.reapply import Reapplied, reapply
 from affidavit.log.erasure.registry import EventCopies, Registry
 from affidavit.log.erasure.requests import ERASE
+from affidavit.log.signatures import check_signature
 from affidavit.log.tasks import TaskFunction
-from affidavit.storage.log import ManifestStore
+from affidavit.storage.log import Alarm, Manifest, ManifestStore
 from affidavit.storage.redaction import Redactor
 from affidavit.storage.sqlite.connect import connect
 from affidavit.storage.sqlite.copies import SqliteNames, SqliteTaskCopies
 from affidavit.storage.sqlite.database import SqliteDatabase
 from affidavit.storage.sqlite.index_copies import SqliteIndexCopies
-from affidavit.storage.sqlite.redaction import empty_wal
+from affidavit.storage.sqlite.log_writer import SqliteLogWriter
+from affidavit.storage.sqlite.redaction import SqliteRedactor, empty_wal
 from affidavit.storage.sqlite.retention import SqliteHolds
+from affidavit.storage.sqlite.tasks import SqliteTasks
 from affidavit.storage.tasks import TaskStore
 from affidavit.wiring.log import key_file
 from affidavit.wiring.retention import GuardedManifests
 from affidavit.wiring.store import clock
 
-__all__ = ["erasure_kinds", "registry_of"]
+__all__ = ["erasure_kinds", "reapply_manifests", "registry_of", "settle_manifests"]
+
+log = logging.getLogger("affidavit.log")
 
 
 def registry_of(database: SqliteDatabase, redactor: Redactor) -> Registry:
@@ -82,3 +98,101 @@ def erasure_kinds(
         clock=clock,
     )
     return {ERASE: eraser.run}
+
+
+def reapply_manifests(settings: Settings, database: SqliteDatabase) -> list[Reapplied]:
+    """Apply again what the guard remembers as erased, before anything is served.
+
+    Called by every program that serves or works, when it starts, and after a restore. Where guard or key is
+    missing nothing is applied: the signer says so in an alarm.
+
+    Args:
+        settings: of the program.
+        database: opened.
+    """
+    try:
+        manifests = _unfinished(GuardedManifests(settings).manifests(), SqliteTasks(database))
+        keys = key_file(settings).load() if manifests else None
+    except (LogError, StorageError) as error:
+        log.warning("What the guard keeps could not be applied: %s", error.message)
+        return []
+    if keys is None:
+        return []
+    redactor = SqliteRedactor(database.path)
+    try:
+        answers = reapply(
+            manifests,
+            events=database.events,
+            log=database.log,
+            position=database.log.position,
+            redactor=redactor,
+            keys=keys,
+            check=check_signature,
+        )
+        if any(answer.events for answer in answers):
+            redactor.scrub()
+    finally:
+        redactor.close()
+    for answer in answers:
+        if answer.events:
+            log.warning("%d events from a backup were erased again.", answer.events)
+        if answer.problem is not None:
+            log.error("A manifest of the guard could not be applied: %s.", answer.problem)
+    return answers
+
+
+def _unfinished(manifests: Sequence[Manifest], tasks: TaskStore) -> list[Manifest]:
+    """Without those of erasures under way, which go on by themselves and announce first."""
+    own = {shown for task in tasks.open() for shown in (task.outcome or {}).get("manifests", ())}
+    return [manifest for manifest in manifests if manifest.hash.hex() not in own]
+
+
+def settle_manifests(
+    answers: Sequence[Reapplied], database: SqliteDatabase, writer: SqliteLogWriter, audit: AccessEvents
+) -> None:
+    """Give a restored log what it lost: manifests, events that cite them, alarms for what was not applied.
+
+    Args:
+        answers: of :func:`reapply_manifests`.
+        database: opened.
+        writer: of the log, which only the holder of the lease has.
+        audit: makes the events.
+    """
+    stored = {manifest.hash for manifest in writer.manifests()}
+    citing: dict[str, list[Mapping[str, Any]]] = {}
+    for manifest, changed, problem in answers:
+        shown = manifest.hash.hex()
+        if problem is not None:
+            text = f"A manifest of the guard could not be applied: {problem}."
+            writer.sound(Alarm("manifest_not_applied", shown, clock(), text))
+            continue
+        if manifest.hash not in stored:
+            writer.add(manifest)
+        organization = manifest.organization
+        if organization not in citing:
+            citing[organization] = _citing(database, organization)
+        known = citing[organization]
+        if not any(cites(CITED_BY[ERASURE], facts, ERASURE, manifest.hash) for facts in known):
+            facts = citing_facts([manifest], database.log.trees(organization))
+            database.events.insert(
+                audit.rows(
+                    CITED_BY[ERASURE],
+                    local_credential("affidavit"),
+                    (organization,),
+                    actor=Actor(type="system", id="affidavit"),
+                    metadata={"reapplied": True, "events": changed},
+                    facts=facts,
+                )
+            )
+
+
+def _citing(database: SqliteDatabase, organization: str) -> list[Mapping[str, Any]]:
+    """The facts of every event of an organization that may cite a manifest of an erasure."""
+    filter_ = Filter((Condition("action", (CITED_BY[ERASURE],)),))
+    position: Position | None = Position("desc")
+    facts: list[Mapping[str, Any]] = []
+    while position is not None:
+        found = database.index.page((organization,), filter_, position, limit=500, seconds=None)
+        facts.extend(json_of(event.facts, "facts") for event in found.events if event.facts is not None)
+        position = found.position
+    return facts

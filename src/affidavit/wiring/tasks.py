@@ -12,7 +12,7 @@ from affidavit.log.tasks import TaskFunction, TaskRunner
 from affidavit.storage.sqlite.index_file import discard
 from affidavit.storage.sqlite.log_writer import SqliteLogWriter
 from affidavit.storage.sqlite.redaction import SqliteRedactor
-from affidavit.wiring.erasure import erasure_kinds
+from affidavit.wiring.erasure import erasure_kinds, reapply_manifests, settle_manifests
 from affidavit.wiring.log import log_kinds
 from affidavit.wiring.retention import retention_kinds
 from affidavit.wiring.store import Instance, clock, database_path, open_store
@@ -37,6 +37,8 @@ def open_tasks(settings: Settings, writer: SqliteLogWriter, renewed: Callable[[]
     """
     instance = open_store(settings, source="worker")
     try:
+        answers = reapply_manifests(settings, instance.database)
+        settle_manifests(answers, instance.database, writer, instance.access_events)
         redactor = SqliteRedactor(database_path(settings))
     except BaseException:
         instance.close()

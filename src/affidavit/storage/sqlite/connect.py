@@ -73,6 +73,8 @@ def connect(
                     raise errors.StorageError(
                         f"{path} cannot use write-ahead logging, which Affidavit needs."
                     )
+                # An erased value must not live on in pages and cells that are free. Some builds have this on.
+                connection.execute("PRAGMA secure_delete = ON")
             connection.execute(f"PRAGMA synchronous = {synchronous}")
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute("PRAGMA temp_store = MEMORY")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 
 from affidavit import errors
@@ -58,14 +59,14 @@ class SqliteIndexCopies:
             if opened is None:
                 return
             for terms in self._terms(opened, erasure):
-                self._delete(opened, "DELETE FROM affidavit_terms WHERE run = ? AND k = ?", terms)
+                self._delete_terms(opened, terms)
                 yield
             for addresses in self._addresses(opened, erasure):
-                statement = (
-                    "DELETE FROM affidavit_emails WHERE organization = ? AND hash = ? AND actor_id = ?"
-                )
-                rows = [(erasure.organization, *address) for address in addresses]
-                self._delete(opened, statement, rows)
+                with self._change(opened) as file:
+                    file.executemany(
+                        "DELETE FROM affidavit_emails WHERE organization = ? AND hash = ? AND actor_id = ?",
+                        [(erasure.organization, *address) for address in addresses],
+                    )
                 yield
 
     def search(self, erasure: Erasure) -> Places:
@@ -97,7 +98,7 @@ class SqliteIndexCopies:
                 for prefix in opened.supported([organization], event_id)
                 for run in runs
             ]
-            self._delete(opened, "DELETE FROM affidavit_terms WHERE run = ? AND k = ?", keys)
+            self._delete_terms(opened, keys)
 
     def scrub(self) -> bool:
         """Empty the write-ahead log of the index file; false where somebody was in the way."""
@@ -113,7 +114,6 @@ class SqliteIndexCopies:
             file = connect(self._index, writer=True, synchronous="NORMAL")
         try:
             with translated(self._index):
-                file.execute("PRAGMA secure_delete = ON")
                 state = index_file.read_state(file)
             if state is None:
                 yield None  # of another layout; its follower makes it anew
@@ -127,12 +127,24 @@ class SqliteIndexCopies:
         finally:
             file.close()
 
-    def _delete(self, opened: _Opened, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
-        if not rows:
+    def _delete_terms(self, opened: _Opened, terms: Sequence[Stray]) -> None:
+        if not terms:
             return
+        with self._change(opened) as file:
+            for run, keys in groupby(sorted(terms), key=lambda term: term[0]):
+                before = file.total_changes
+                file.executemany("DELETE FROM affidavit_terms WHERE run = ? AND k = ?", keys)
+                # A run that no list names yet is the target of a merge, and gets its number at the end.
+                file.execute(
+                    "UPDATE affidavit_runs SET keys = keys - ? WHERE run = ?",
+                    (file.total_changes - before, run),
+                )
+
+    @contextmanager
+    def _change(self, opened: _Opened) -> Iterator[sqlite3.Connection]:
         opened.file.execute("BEGIN IMMEDIATE")
         try:
-            opened.file.executemany(statement, rows)
+            yield opened.file
             opened.file.execute("COMMIT")
         except BaseException:
             if opened.file.in_transaction:

@@ -1,6 +1,6 @@
 """The ``Redactor`` of SQLite, and what empties the write-ahead log of a file.
 
-The connection overwrites what it deletes (``secure_delete``). Its commits wait for no disk: they are repeated
+Connections overwrite what they delete (``secure_delete``). Commits here wait for no disk: they are repeated
 after a crash, and :meth:`SqliteRedactor.scrub` syncs them.
 """
 
@@ -50,7 +50,6 @@ class SqliteRedactor:
         connection = connect(self.path, writer=True, synchronous="NORMAL")
         # Digests are of the bytes that stand there, UTF-8 or not.
         connection.text_factory = bytes
-        connection.execute("PRAGMA secure_delete = ON")
         return connection, inode(self.path)
 
     def redact(self, kind: PermitKind, reference: str, redactions: Sequence[Redaction]) -> int:
