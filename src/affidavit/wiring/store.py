@@ -33,6 +33,7 @@ from affidavit.log.prover import Prover
 from affidavit.log.reader import Reader
 from affidavit.log.receipts import Receipts
 from affidavit.log.retention.holds import LegalHolds
+from affidavit.log.retention.orders import ExpiryOrders
 from affidavit.log.retention.past import Past
 from affidavit.log.retention.policies import RetentionSettings
 from affidavit.log.retention.previews import Previews
@@ -117,6 +118,7 @@ class Instance:
         erasures: of personal data, asked for and looked at.
         retention, holds: policies and legal holds, each change an event.
         retention_previews: what expiry and pruning would do now.
+        expiry_orders: orders runs of expiry.
         catalog_store: pushed catalogs.
         authentication: recognises credentials.
     """
@@ -163,6 +165,7 @@ class Instance:
         self.retention = RetentionSettings(policies, self.access_events)
         self.holds = LegalHolds(holds, self.access_events, clock=clock, entropy=entropy)
         self.retention_previews = Previews(Past(policies, holds, past), past, database.log, clock=clock)
+        self.expiry_orders = ExpiryOrders(self.tasks, clock=clock, entropy=entropy)
         self._operator: OperatorToken | None = None
         self._authentication: Authentication | None = None
 

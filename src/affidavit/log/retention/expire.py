@@ -21,7 +21,7 @@ from affidavit.core.row import StoredEvent
 from affidavit.core.sealing import RowVersionError, leaf_of_event
 from affidavit.core.times import format_time
 from affidavit.errors import LogMismatch
-from affidavit.log.retention.orders import credential_of
+from affidavit.log.retention.orders import EXPIRE, credential_of
 from affidavit.log.retention.past import ClassCount, Past, Terms, totals
 from affidavit.log.tasks import WAITING, TaskSteps
 from affidavit.storage.log import LogStore
@@ -31,9 +31,6 @@ from affidavit.storage.retention import PolicyStore
 from affidavit.storage.tasks import Task, TaskStore
 
 __all__ = ["EXPIRE", "Expiry"]
-
-EXPIRE = "expire"
-"""The kind of its tasks."""
 
 _CHANGED = "the policy or a hold was changed meanwhile; run it again"
 
