@@ -13,7 +13,7 @@ TESTS ?=
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install interop lock demo test check-style lint types docs chromium requirements format bench bench-large soak build clean
+.PHONY: help install interop lock demo test check-style lint types docs chromium requirements format bench bench-large soak mutate build clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -81,6 +81,11 @@ soak: install ## the long runs: kill the server and its worker fifty times under
 	mkdir -p runs
 	{ date -u +'%F %T UTC'; git describe --always --dirty --abbrev=12; uname -srm; grep -m 1 'model name' /proc/cpuinfo; nproc; } > runs/soak.log
 	bash -o pipefail -c "$(BIN)/python -m pytest -m soak -v --timeout 7200 tests | tee -a runs/soak.log"
+
+mutate: install ## ten thousand random changes to a database and its bundles, each noticed; log in runs/mutate.log
+	mkdir -p runs
+	{ date -u +'%F %T UTC'; git describe --always --dirty --abbrev=12; uname -srm; grep -m 1 'model name' /proc/cpuinfo; nproc; } > runs/mutate.log
+	bash -o pipefail -c "$(BIN)/python -m tests.mutation.run --changes 10000 | tee -a runs/mutate.log"
 
 build: install ## the wheel, the source archive and the verifier as one file, in dist/
 	rm -rf dist

@@ -25,12 +25,15 @@ from affidavit.wiring.store import database_path
 __all__ = ["check_everything"]
 
 
-def check_everything(settings: Settings, vkeys: Sequence[str] = ()) -> Findings:
+def check_everything(
+    settings: Settings, vkeys: Sequence[str] = (), findings: Findings | None = None
+) -> Findings:
     """Check the database of these settings.
 
     Args:
         settings: of the program.
         vkeys: verifier keys of the log, of any of its origins; without one those of the key file count.
+        findings: where faults go.
 
     Raises:
         ConfigError: a verifier key or the policy file is none.
@@ -48,7 +51,7 @@ def check_everything(settings: Settings, vkeys: Sequence[str] = ()) -> Findings:
             return ()  # no key can have this origin as its name: it was edited, which is named with its tree
 
     with _opened(settings) as stores:
-        return fsck(stores, keys, _witnesses(settings))
+        return fsck(stores, keys, _witnesses(settings), findings=findings)
 
 
 def _parsed(text: str) -> Verifier:

@@ -51,6 +51,7 @@ def fsck(
     witnesses: Sequence[Verifier] = (),
     *,
     check: Check = check_signature,
+    findings: Findings | None = None,
 ) -> Findings:
     """Check everything; what was found is in the answer, an exception is a defect of the program.
 
@@ -59,8 +60,9 @@ def fsck(
         keys: trusted keys of the log, by origin.
         witnesses: trusted keys of witnesses.
         check: how a signature is checked.
+        findings: where faults go; a new one where none is given. What it raises ends the check.
     """
-    findings = Findings()
+    findings = findings or Findings()
     for fault in stores.app.faults():
         findings.fault(fault)
     try:

@@ -1,0 +1,320 @@
+"""The mutation run: one random change at a time, which somebody must notice.
+
+``python -m tests.mutation.run --changes 10000`` makes a database of real events with its files and a bundle
+of each organization, and changes one value after another: any table, any column, any row, any bit of a
+bundle. Each change must be found by ``fsck`` or ``verify``, or leave every reader's output as it was, byte
+for byte; the latter are listed and may be one in a hundred.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import random
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from affidavit.config import Settings
+from affidavit.core.filter import Filter
+from affidavit.export.bundle import Bundles
+from affidavit.log.fsck import Findings
+from affidavit.storage.evidence import Fault
+from affidavit.verifier.command import Asked, verdict_of
+from affidavit.wiring.fsck import check_everything
+from affidavit.wiring.log import key_file
+from tests.mutation import change, readers, world
+from tests.mutation.operational import operational_columns
+
+__all__ = ["FILES", "Outcome", "Summary", "build", "run"]
+
+FILES = ("app.db", "app-log.db", "app-index.db", "guard.db")
+BUNDLES = tuple(f"{organization}.zip" for organization in world.ORGANIZATIONS)
+BUNDLE_SHARE = 8
+"""One change in so many is one of a bundle."""
+MOST_BENIGN = 0.01
+
+
+class Outcome(NamedTuple):
+    """What became of one change.
+
+    Attributes:
+        number: of the change; with the seed it says all about it.
+        change: what was done.
+        verdict: ``detected``, ``benign`` or ``missed``.
+        by: what found it, or which reader shows something else.
+    """
+
+    number: int
+    change: change.Change
+    verdict: str
+    by: str
+
+
+class Summary(NamedTuple):
+    """All outcomes of a run."""
+
+    outcomes: list[Outcome]
+
+    def of(self, verdict: str) -> list[Outcome]:
+        """Those with one verdict."""
+        return [outcome for outcome in self.outcomes if outcome.verdict == verdict]
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing was missed and little was benign."""
+        return not self.of("missed") and len(self.of("benign")) <= MOST_BENIGN * len(self.outcomes)
+
+
+class _FirstFault(Exception):
+    """Carries what was found first."""
+
+
+class _First(Findings):
+    """Ends the check at the first fault: for a mutation one is enough."""
+
+    def fault(self, fault: Fault, tree: int | None = None, *, entries: int = 1) -> None:
+        raise _FirstFault(f"{fault.table}.{fault.column}: {fault.rule}"[:120])
+
+
+def build(folder: Path, data: Path, events: int) -> str:
+    """Make the database and its bundles in a folder.
+
+    Args:
+        folder: empty.
+        data: real audit logs.
+        events: how many at least.
+
+    Returns:
+        The value of the cookie of a session.
+    """
+    settings = world.settings_in(folder)
+    world.populate(settings)
+    cookie = readers.session_of(settings)
+    sources = (
+        ("acme", "cloudtrail", sorted((data / "cloudtrail" / "invictus").glob("*.json"))),
+        ("globex", "cloudtrail", [data / "panther" / "AWS.CloudTrail.jsonl"]),
+        ("globex", "kubernetes", [data / "panther" / "Amazon.EKS.Audit.jsonl"]),
+        ("globex", "github", [data / "panther" / "GitHub.Audit.jsonl"]),
+        ("globex", "okta", [data / "panther" / "Okta.SystemLog.jsonl"]),
+        ("globex", "kubernetes", [data / "k8s" / "audit2rbac-demo.log"]),
+        ("globex", "cloudtrail", sorted((data / "cloudtrail").glob("*/*.json"))),
+    )
+    recorded = 0
+    with world.opened(settings) as instance:
+        instance.authentication  # noqa: B018 - makes the operator's token
+        for organization, format_, files in sources:
+            for file in files:
+                if recorded < events:
+                    recorded += world.import_real(instance, folder, organization, format_, [file])
+    assert recorded >= events, recorded
+    world.work(settings)
+    write_bundles(settings)
+    return cookie
+
+
+def write_bundles(settings: Settings) -> None:
+    """One bundle of each organization, beside the database."""
+    with world.opened(settings) as instance:
+        bundles = Bundles(instance.log, instance.log, instance.entries, instance.reader)
+        for organization in world.ORGANIZATIONS:
+            content = b"".join(bundles.open(organization, Filter()).chunks())
+            (settings.data_dir / f"{organization}.zip").write_bytes(content)
+
+
+class Laboratory:
+    """A copy of everything, on which one process tries its changes.
+
+    Args:
+        original: the folder that :func:`build` has filled.
+        folder: empty, for the copy.
+        cookie: of a session.
+        seed: of all dice.
+    """
+
+    def __init__(self, original: Path, folder: Path, cookie: str, seed: str) -> None:
+        self._original = original
+        self._folder = folder
+        self._cookie = cookie
+        self._seed = seed
+        shutil.copytree(original, folder, dirs_exist_ok=True)
+        self._settings = world.settings_in(folder)
+        self._choice = change.Choice(original, FILES, operational_columns())
+        keys = key_file(self._settings).load()
+        with world.opened(world.settings_in(original)) as instance:
+            self._vkeys = {
+                f"{organization}.zip": [
+                    key.vkey
+                    for tree in instance.log.trees(organization)
+                    for key in keys.verifiers(tree.origin)
+                ]
+                for organization in world.ORGANIZATIONS
+            }
+        self._before: dict[str, str] | None = None
+
+    def attempt(self, number: int) -> Outcome:
+        """Make one change, see who notices, and take it back."""
+        dice = random.Random(f"{self._seed}/{number}")
+        if dice.randrange(BUNDLE_SHARE) == 0:
+            return self._bundle(number, dice)
+        done = change.apply(self._folder, self._choice.draw(dice), dice)
+        try:
+            check_everything(self._settings, (), _First())
+        except _FirstFault as found:
+            outcome = Outcome(number, done, "detected", str(found))
+        else:
+            outcome = self._read(number, done)
+        self._restore()
+        return outcome
+
+    def _restore(self) -> None:
+        for name in FILES:
+            path = self._folder / name
+            for companion in ("-wal", "-shm"):
+                path.with_name(name + companion).unlink(missing_ok=True)
+            shutil.copyfile(self._original / name, path)
+
+    def _read(self, number: int, done: change.Change) -> Outcome:
+        before, after = self._outputs(self._original, "before"), self._outputs(self._folder, "after")
+        different = sorted(
+            name for name in before.keys() | after.keys() if before.get(name) != after.get(name)
+        )
+        if different:
+            return Outcome(number, done, "missed", f"{len(different)} outputs differ: {different[0]}")
+        return Outcome(number, done, "benign", f"{len(before)} outputs are the same")
+
+    def _outputs(self, source: Path, name: str) -> dict[str, str]:
+        if name == "before" and self._before is not None:
+            return self._before
+        with tempfile.TemporaryDirectory(dir=self._folder.parent) as folder:
+            shown = readers.outputs(world.settings_in(source), Path(folder) / name, self._cookie)
+        if name == "before":
+            self._before = shown
+        return shown
+
+    def _bundle(self, number: int, dice: random.Random) -> Outcome:
+        name = dice.choice(BUNDLES)
+        path = self._folder / name
+        done = change.flip(path, dice)
+        verdict = verdict_of(Asked(str(path), keys=tuple(self._vkeys[name])), int(time.time()))
+        if not verdict.sound:
+            by = verdict.failures[0].rule if verdict.failures else str(verdict.not_checked)
+            outcome = Outcome(number, done, "detected", f"verify: {by}"[:120])
+        elif _members(path) == _members(self._original / name):
+            outcome = Outcome(number, done, "benign", "every member but the README is the same")
+        else:
+            outcome = Outcome(number, done, "missed", "a member reads otherwise")
+        shutil.copyfile(self._original / name, path)
+        return outcome
+
+
+def _members(path: Path) -> dict[str, bytes]:
+    from affidavit.verifier.archive import Archive
+
+    archive = Archive(path)
+    try:
+        return {name: archive.stream(name).read(1 << 30) for name in archive.names if name != "README"}
+    finally:
+        archive.close()
+
+
+def _work(original: Path, cookie: str, seed: str, numbers: Sequence[int], answers: object) -> None:
+    with tempfile.TemporaryDirectory(dir=original.parent) as folder:
+        laboratory = Laboratory(original, Path(folder) / "copy", cookie, seed)
+        for number in numbers:
+            answers.put(laboratory.attempt(number))  # type: ignore[attr-defined]
+
+
+def run(original: Path, cookie: str, seed: str, changes: int, processes: int) -> Iterator[Outcome]:
+    """Try so many changes.
+
+    Args:
+        original: the folder that :func:`build` has filled.
+        cookie: of a session.
+        seed: of all dice.
+        changes: how many.
+        processes: that work at the same time, 1 for this one alone.
+    """
+    if processes == 1:
+        with tempfile.TemporaryDirectory(dir=original.parent) as folder:
+            laboratory = Laboratory(original, Path(folder) / "copy", cookie, seed)
+            yield from map(laboratory.attempt, range(changes))
+        return
+    context = multiprocessing.get_context("spawn")
+    answers = context.Queue()
+    workers = [
+        context.Process(target=_work, args=(original, cookie, seed, range(at, changes, processes), answers))
+        for at in range(processes)
+    ]
+    for worker in workers:
+        worker.start()
+    for _ in range(changes):
+        yield answers.get(timeout=600)
+    for worker in workers:
+        worker.join()
+
+
+def main() -> int:
+    """Run, print each change that nothing detected and the sums; 0 where the promise holds."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--changes", type=int, default=10_000)
+    parser.add_argument("--events", type=int, default=5_000)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--seed", default=str(int(time.time())))
+    parser.add_argument("--data", type=Path, default=Path(__file__).resolve().parents[3] / "shared" / "data")
+    given = parser.parse_args()
+    place = "/dev/shm" if Path("/dev/shm").is_dir() else None
+    with tempfile.TemporaryDirectory(dir=place) as folder:
+        original = Path(folder) / "original"
+        original.mkdir()
+        cookie = build(original, given.data, given.events)
+        sizes = ", ".join(f"{name} {(original / name).stat().st_size:,}" for name in (*FILES, *BUNDLES))
+        print(f"seed {given.seed}, {given.changes:,} changes; bytes: {sizes}", flush=True)
+        begun = time.monotonic()
+        outcomes = []
+        for outcome in run(original, cookie, given.seed, given.changes, given.processes):
+            outcomes.append(outcome)
+            if outcome.verdict != "detected":
+                print(_line(outcome), flush=True)
+            if len(outcomes) % 1_000 == 0:
+                print(f"{len(outcomes):,} after {time.monotonic() - begun:.0f} s", flush=True)
+    summary = Summary(outcomes)
+    for text in report(summary, time.monotonic() - begun):
+        print(text)
+    return 0 if summary.passed else 1
+
+
+def _line(outcome: Outcome) -> str:
+    made = outcome.change
+    place = f"{made.file} {made.table}.{made.column}" if made.table else made.file
+    return f"{outcome.verdict} #{outcome.number}: {place} ({made.what}): {outcome.by}"
+
+
+def report(summary: Summary, seconds: float) -> Iterator[str]:
+    """The sums: by file, and what was not detected by column."""
+    total = len(summary.outcomes)
+    for name in (*FILES, *BUNDLES):
+        of = [outcome for outcome in summary.outcomes if outcome.change.file == name]
+        counts = Counter(outcome.verdict for outcome in of)
+        yield f"{name}: {len(of):,} changes, " + ", ".join(f"{counts[v]:,} {v}" for v in _VERDICTS)
+    for verdict in ("missed", "benign"):
+        columns = Counter(f"{o.change.table}.{o.change.column}" for o in summary.of(verdict))
+        for column, count in columns.most_common():
+            yield f"{verdict}: {count} x {column}"
+    benign = len(summary.of("benign"))
+    yield (
+        f"{total:,} changes in {seconds:.0f} s: {len(summary.of('detected')):,} detected, {benign:,} benign"
+        f" ({benign / max(1, total):.2%}), {len(summary.of('missed')):,} missed"
+    )
+
+
+_VERDICTS = ("detected", "benign", "missed")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
