@@ -25,6 +25,7 @@ from affidavit.web import openapi, places
 from affidavit.web.api import (
     audit,
     catalog,
+    erasures,
     events,
     holds,
     operations,
@@ -53,6 +54,7 @@ OPERATIONS: list[Operation] = [
     *tokens.OPERATIONS,
     *retention.OPERATIONS,
     *holds.OPERATIONS,
+    *erasures.OPERATIONS,
     *tiles.OPERATIONS,
     *operations.OPERATIONS,
 ]

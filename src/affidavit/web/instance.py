@@ -13,6 +13,7 @@ from affidavit.access.tokens import TokenSettings
 from affidavit.core.catalog import CatalogSet
 from affidavit.core.row import Recorded, Row
 from affidavit.log.entries import Entries, Manifests
+from affidavit.log.erasure.requests import Erasures
 from affidavit.log.reader import Bucket, Histogram, Reader
 from affidavit.log.receipts import Receipts
 from affidavit.log.retention.holds import LegalHolds
@@ -105,6 +106,11 @@ class Instance(Protocol):
     @property
     def expiry_orders(self) -> ExpiryOrders:
         """Orders runs of expiry; blocks."""
+        ...
+
+    @property
+    def erasures(self) -> Erasures:
+        """Asks for erasures; blocks."""
         ...
 
     @property

@@ -143,12 +143,17 @@ def _check(text: str, basis: str, by: Credential, address: str | None, *, includ
         errors.append(FieldError("/subject", "too_short", rule))
     if not 1 <= len(basis.strip()) <= len(basis) <= _BASIS_CHARACTERS:
         errors.append(FieldError("/basis", "length", f"must say why, in 1 to {_BASIS_CHARACTERS} characters"))
-    if subject.is_within(basis):
+    if _names(subject, basis, within=len(text) >= SHORTEST_SUBSTRING):
         errors.append(
             FieldError("/basis", "names_subject", "must not name the person: the basis is recorded")
         )
-    if any(subject.is_within(each) for each in (by.id, by.name, address or "")):
+    who = (by.id, by.name, address or "")
+    if any(_names(subject, each, within=include_substrings) for each in who):
         rule = "must be somebody else than whoever asks: the request is recorded with a name and an address"
         errors.append(FieldError("/subject", "asks_itself", rule))
     if errors:
         raise Refused(f"{errors[0].pointer[1:]}: {errors[0].message}.", tuple(errors))
+
+
+def _names(subject: Subject, text: str, *, within: bool) -> bool:
+    return subject.is_within(text) if within else subject.is_value(text) or subject.is_name(text)
