@@ -67,6 +67,15 @@ def of_ours(case: Case) -> str:
     return "accepted"
 
 
+def test_the_packages_of_npm_are_pinned_by_hash() -> None:
+    """Each by a SHA-512, none by a place: what is checked with is what was checked."""
+    locked = json.loads((HERE / "package-lock.json").read_text(encoding="utf-8"))["packages"]
+    own = locked.pop("")
+    assert set(own["dependencies"].values()) == {locked["node_modules/@sigstore/verify"]["version"]}
+    assert all(package["integrity"].startswith("sha512-") for package in locked.values())
+    assert not any("resolved" in package for package in locked.values())
+
+
 @pytest.mark.parametrize("checker", CHECKERS)
 def test_our_proofs_are_accepted(checker: str) -> None:
     """Proofs out of our tiles, under our notes, for trees of 1 to 70,000 entries."""

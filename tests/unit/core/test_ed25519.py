@@ -95,6 +95,13 @@ def test_no_key_is_of_small_order(encoded: str) -> None:
         assert verdict(key, b"message", signature) == "key"
 
 
+@pytest.mark.parametrize("encoded", ["01" + "00" * 30 + "80", "ec" + "ff" * 31])
+def test_minus_zero_is_no_coordinate(encoded: str) -> None:
+    """(case 39) A sign on x = 0 is another encoding of the same point, and no canonical one (section 5.1.3)."""
+    with pytest.raises(Malformed, match="canonical"):
+        ed25519.check_public_key(bytes.fromhex(encoded))
+
+
 def test_the_universal_forgery_by_the_neutral_key_is_refused() -> None:
     """(case 39) With the key 01 00 ... 00 one signature fits all messages in OpenSSL; here it is no key."""
     neutral = bytes([1]) + bytes(31)
