@@ -77,9 +77,13 @@ class World:
 
     def open(self, *, writer: Wrap = _same, guard: Wrap = _same) -> None:
         """Open everything, as a worker that starts does; the stores may be wrapped."""
+        self.open_database()
+        self.start(writer=writer, guard=guard)
+
+    def open_database(self) -> None:
+        """Open what records and reads; no worker runs."""
         self.database = SqliteDatabase(self.path, clock=self.clock)
         self.writer: SqliteLogWriter | None = None
-        self.start(writer=writer, guard=guard)
 
     def start(self, *, writer: Wrap = _same, guard: Wrap = _same) -> None:
         """Begin to work with the log."""

@@ -230,9 +230,10 @@ class Signer:
             against = {each.head.origin: each for each in compare(heads, self._store, self._prover)}
             for head in heads:
                 found = against.get(head.origin)
-                if found is None or (found.lost and closed(head, guard)):
-                    self._bell.clear(REFUSED, head.origin)
-                else:
+                if found is None:
+                    if self._bell.stands(REFUSED, head.origin) and not closed(head, guard):
+                        self._bell.clear(REFUSED, head.origin)
+                elif not (found.lost and closed(head, guard)):
                     self._refused(head.origin, found.text)
             if self._monotonic() >= deadline:
                 return
@@ -258,6 +259,9 @@ class _Bell:
 
     def count(self, kind: str) -> int:
         return len(self._loaded(kind))
+
+    def stands(self, kind: str, subject: str) -> bool:
+        return subject in self._loaded(kind)
 
     def sound(self, kind: str, subject: str, text: str) -> None:
         standing = self._loaded(kind)
