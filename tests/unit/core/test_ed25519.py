@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import timeit
+from hashlib import sha512
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,7 @@ def test_no_key_is_of_small_order(encoded: str) -> None:
 
 @pytest.mark.parametrize("encoded", ["01" + "00" * 30 + "80", "ec" + "ff" * 31])
 def test_minus_zero_is_no_coordinate(encoded: str) -> None:
-    """(case 39) A sign on x = 0 is another encoding of the same point, and no canonical one (section 5.1.3)."""
+    """(case 39) A sign on x = 0 is another encoding of that point, and none that is canonical."""
     with pytest.raises(Malformed, match="canonical"):
         ed25519.check_public_key(bytes.fromhex(encoded))
 
@@ -185,6 +186,68 @@ def test_the_library_and_the_product_agree_on_random_and_mutated_signatures() ->
         verdicts[found] += 1
     assert verdicts["bad"] > 400
     assert verdicts["key"] > 50
+
+
+Point = tuple[int, int]
+
+
+def add(one: Point, other: Point) -> Point:
+    """The addition of the curve as in RFC 8032 section 5.1, in plain coordinates."""
+    (x1, y1), (x2, y2) = one, other
+    product = -121665 * pow(121666, -1, PRIME) * x1 * x2 * y1 * y2
+    x = (x1 * y2 + x2 * y1) * pow(1 + product, -1, PRIME)
+    y = (y1 * y2 + x1 * x2) * pow(1 - product, -1, PRIME)
+    return x % PRIME, y % PRIME
+
+
+def times(number: int, point: Point) -> Point:
+    """The point added to itself so often."""
+    result: Point = (0, 1)
+    for digit in f"{number:b}":
+        result = add(result, result)
+        if digit == "1":
+            result = add(result, point)
+    return result
+
+
+def encode(point: Point) -> bytes:
+    """RFC 8032 section 5.1.2."""
+    return (point[1] | (point[0] & 1) << 255).to_bytes(32, "little")
+
+
+def test_parts_of_small_order_in_key_and_signature() -> None:
+    """All 64 pairs: a signature is good where the small parts of both cancel, says the arithmetic modulo 8.
+
+    The key is ``a B + i T`` and R is ``r B + j T`` with T of order 8, so the equation leaves ``(j + k i) T``.
+    OpenSSL says the same of each.
+    """
+    base = (
+        15112221349535400772501151409588531511454012693041857206046113283949847762202,
+        46316835694926478169428394003475163141307993866256225615783033603165251855960,
+    )
+    y = int.from_bytes(bytes.fromhex(VECTORS["small_order"][4]), "little")
+    d = -121665 * pow(121666, -1, PRIME)
+    square = (y * y - 1) * pow(d * y * y + 1, -1, PRIME) % PRIME
+    x = pow(square, (PRIME + 3) // 8, PRIME)
+    if x * x % PRIME != square:
+        x = x * pow(2, (PRIME - 1) // 4, PRIME) % PRIME
+    small = (x, y)
+    assert times(8, small) == (0, 1) != times(4, small)
+    secret, nonce = 123456789, 987654321
+    verdicts = {"good": 0, "bad": 0}
+    for i in range(8):
+        key = encode(add(times(secret, base), times(i, small)))
+        for j in range(8):
+            first = encode(add(times(nonce, base), times(j, small)))
+            for number in range(6):
+                message = b"message %d" % number
+                k = int.from_bytes(sha512(first + key + message).digest(), "little") % ORDER
+                signature = first + ((nonce + k * secret) % ORDER).to_bytes(32, "little")
+                want = "good" if (j + k * i) % 8 == 0 else "bad"
+                assert verdict(key, message, signature) == want
+                assert verdict_of_openssl(key, message, signature) == want
+                verdicts[want] += 1
+    assert min(verdicts.values()) > 30
 
 
 def test_a_verification_takes_a_few_milliseconds_at_most() -> None:
