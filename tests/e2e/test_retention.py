@@ -105,19 +105,20 @@ def test_bad_input_is_named(program: Program, flags: tuple[str, ...], code: int,
     assert program.json("retention", "list") == []
 
 
-class TestHttp:
-    @pytest.fixture(scope="class")
-    def asked(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Program, Client]]:
-        """A server with an old event, and a client that may manage retention of acme."""
-        program = Program(tmp_path_factory.mktemp("served"))
-        record_old(program, "auth.login", days=100)
-        token = program.json(
-            *("token", "create", "--organization", "acme", "--json"),
-            *("--ability", "retention:manage", "--ability", "audit-log:list"),
-        )[0]["token"]
-        with program.serving() as serving:
-            yield program, Client(serving.address, token)
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Program, Client]]:
+    """A server with an old event, and a client that may manage retention of acme."""
+    program = Program(tmp_path_factory.mktemp("served"))
+    record_old(program, "auth.login", days=100)
+    token = program.json(
+        *("token", "create", "--organization", "acme", "--json"),
+        *("--ability", "retention:manage", "--ability", "audit-log:list"),
+    )[0]["token"]
+    with program.serving() as serving:
+        yield program, Client(serving.address, token)
 
+
+class TestHttp:
     def test_policies_holds_and_a_run(self, asked: tuple[Program, Client]) -> None:
         """The worker does what was ordered; the answer names the run, which can be looked at."""
         _, client = asked
