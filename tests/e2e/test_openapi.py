@@ -40,7 +40,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str
     """A server, and a token with every ability that a token of one organization can use."""
     program = Program(tmp_path_factory.mktemp("described"))
     with program.serving() as serving:
-        abilities = ["audit-log:list", "audit-log:export", "events:write", "events:import", "tokens:manage"]
+        names = "audit-log:list audit-log:export log:read events:write events:import tokens:manage"
+        abilities = names.split()
         flags = [flag for ability in abilities for flag in ("--ability", ability)]
         (made,) = program.json("token", "create", "--organization", "acme", *flags, "--json")
         yield serving.address, made["token"]
