@@ -1,4 +1,4 @@
-"""Files that come back from before, or not at all: named, recorded over, never signed over, and mended on order."""
+"""Files that come back from before, or not at all: named, never signed over, and mended on order."""
 
 from __future__ import annotations
 
@@ -165,9 +165,9 @@ class TestOneFileOfTwo:
             )
             connection.executemany(
                 f"INSERT INTO affidavit_events (id, {columns}, imported, actor_id, actor, resources, context,"
-                " changes, details, secret, recorded_at) VALUES (?, 'acme', 1, 'user.create', 'success', 'info',"
-                " 'api', 0, 'ana', '{\"actor\":{\"id\":\"ana\",\"type\":\"user\"}}', '{}', '{}', '{}', '{}',"
-                " randomblob(32), 1)",
+                " changes, details, secret, recorded_at) VALUES (?, 'acme', 1, 'user.create', 'success',"
+                " 'info', 'api', 0, 'ana', '{\"actor\":{\"id\":\"ana\",\"type\":\"user\"}}', '{}', '{}',"
+                " '{}', '{}', randomblob(32), 1)",
                 [(each,) for each in ids],
             )
         connection.close()

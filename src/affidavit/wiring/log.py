@@ -20,6 +20,7 @@ from affidavit.log.rotation import RecordAll, Statement
 from affidavit.log.signer import Signer
 from affidavit.log.standing import standing
 from affidavit.log.tasks import TaskFunction, TaskSteps
+from affidavit.log.witnessed import Witness, WitnessedGuard
 from affidavit.storage.guard import Guard
 from affidavit.storage.log import Alarm, Tree
 from affidavit.storage.sqlite.database import SqliteDatabase
@@ -112,8 +113,16 @@ def open_signer(
     store = SqliteLog(log_file_path(settings))
     keys = key_file(settings)
 
+    prover = Prover(store)
+    witness = (
+        None
+        if settings.guard_url is None
+        else Witness(settings.guard_url, store, prover, keys=keys.load, monotonic=monotonic)
+    )
+
     def open_the_guard() -> Guard:
-        return guard_for(settings, make=not writer.signed())
+        file = guard_for(settings, make=not writer.signed())
+        return file if witness is None else WitnessedGuard(file, witness)
 
     def load_keys() -> LogKeys:
         if not keys.exists() and not writer.signed():
@@ -130,7 +139,7 @@ def open_signer(
         writer,
         writer,
         store,
-        Prover(store),
+        prover,
         guard=open_the_guard,
         keys=load_keys,
         clock=now,
