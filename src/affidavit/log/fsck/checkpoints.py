@@ -62,6 +62,10 @@ class CheckpointCheck:
             key = str(tree.number)
             fault = Fault("affidavit_trees", "published", key, rule, str(newest), str(tree.published))
             self._findings.fault(fault, tree.number, entries=0)
+        if len(rows) != tree.kept:
+            rule = "is not the number of checkpoints: one was taken away or added"
+            fault = Fault("affidavit_trees", "kept", str(tree.number), rule, str(tree.kept), str(len(rows)))
+            self._findings.fault(fault, tree.number, entries=0)
         return moments
 
     def _order(self, tree: StoredTree, row: Record, before: int) -> int:

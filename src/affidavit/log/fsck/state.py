@@ -20,8 +20,8 @@ class StoredTree:
     """
 
     __slots__ = (
-        "first_seq", "frontier", "hex_digits", "host", "incarnation", "newest", "number", "organization",
-        "published", "size",
+        "first_seq", "frontier", "hex_digits", "host", "incarnation", "kept", "newest", "number",
+        "organization", "published", "size",
     )  # fmt: skip
 
     def __init__(self, row: Record) -> None:
@@ -34,6 +34,7 @@ class StoredTree:
         self.size: int = row["size"]
         self.frontier: bytes = row["frontier"]
         self.published: int = row["published"]
+        self.kept: int = row["kept"]
         self.newest = True
 
     @property
@@ -52,6 +53,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "size": (int,),
     "frontier": (bytes,),
     "published": (int,),
+    "kept": (int,),
 }
 
 

@@ -359,14 +359,18 @@ def _publish(log: sqlite3.Connection, checkpoint: Published) -> None:
         " ORDER BY size DESC LIMIT 2",
         (checkpoint.tree, checkpoint.size),
     ).fetchall()
+    replaced = 0
     if len(earlier) == 2 and not earlier[0][2] and earlier[0][1] // HOUR == earlier[1][1] // HOUR:
-        log.execute(
+        replaced = log.execute(
             "DELETE FROM affidavit_checkpoints WHERE tree = ? AND size = ?", (checkpoint.tree, earlier[0][0])
-        )
-    log.execute("INSERT OR REPLACE INTO affidavit_checkpoints VALUES (?, ?, ?, ?, ?)", checkpoint)
+        ).rowcount
+    stood = log.execute(
+        "DELETE FROM affidavit_checkpoints WHERE tree = ? AND size = ?", (checkpoint.tree, checkpoint.size)
+    ).rowcount
+    log.execute("INSERT INTO affidavit_checkpoints VALUES (?, ?, ?, ?, ?)", checkpoint)
     log.execute(
-        "UPDATE affidavit_trees SET published = max(published, ?) WHERE tree = ?",
-        (checkpoint.size, checkpoint.tree),
+        "UPDATE affidavit_trees SET published = max(published, ?), kept = kept + ? WHERE tree = ?",
+        (checkpoint.size, 1 - stood - replaced, checkpoint.tree),
     )
 
 

@@ -27,6 +27,7 @@ CREATE TABLE affidavit_trees (
     size         INTEGER NOT NULL,
     frontier     BLOB    NOT NULL,
     published    INTEGER NOT NULL DEFAULT 0,
+    kept         INTEGER NOT NULL DEFAULT 0,   -- checkpoints that stand below: one that was taken away is missed
     UNIQUE (organization, incarnation),
     UNIQUE (hex, incarnation)
 ) STRICT;
