@@ -20,17 +20,17 @@ from affidavit.core.bundle_forms import (
     numbered_hashes,
     parse_header,
     parse_range,
-    pruned_hash,
 )
 from affidavit.core.checkpoint import Checkpoint
-from affidavit.core.entry import explaining_lines, read_entry
+from affidavit.core.disclosed import Groups
+from affidavit.core.entry import may_explain, read_entry
 from affidavit.core.explained import KnownManifest, Reasons, reasons_of, warn_of_manifests
 from affidavit.core.folded import Folded
 from affidavit.core.history import judge_history
-from affidavit.core.judge import Bracket, Groups, Judge, Question
+from affidavit.core.judge import Bracket, Judge, Question
 from affidavit.core.leaf import MAX_LEAF, Leaf, parse_leaf
 from affidavit.core.manifest import open_manifest
-from affidavit.core.members import Members, canonical_of, check_kind, check_names, lines_of, whole
+from affidavit.core.members import CHUNK, Members, canonical_of, check_kind, check_names, lines_of, whole
 from affidavit.core.merkle import HASH_SIZE, leaf_hash, verify_consistency, verify_inclusion
 from affidavit.core.note import MAX_NOTE
 from affidavit.core.retention import explains_others
@@ -221,13 +221,19 @@ class _Verification:
         return reasons_of(leaves, self._manifests, self.verdict, whole_until=known)
 
     def _explaining(self) -> Iterator[tuple[int, bytes]]:
+        """Index and bytes of entries that may be leaves of our own events."""
         indexes = self._indexes()
-        for lines in lines_of(self._members.stream("entries.ndjson"), "entries.ndjson", MAX_LEAF):
-            if not explaining_lines(b"\n".join(lines)):
-                deque(islice(indexes, len(lines)), maxlen=0)
+        stream = self._members.stream("entries.ndjson")
+        rest = b""
+        while chunk := stream.read(CHUNK):
+            lines, _, rest = (rest + chunk).rpartition(b"\n")
+            if len(rest) > MAX_LEAF:
+                return  # named when its turn comes
+            if not may_explain(lines):
+                deque(islice(indexes, lines.count(b"\n") + 1), maxlen=0)
                 continue
-            for index, line in zip(indexes, lines, strict=False):
-                if explaining_lines(line):
+            for index, line in zip(indexes, lines.split(b"\n"), strict=False):
+                if may_explain(line):
                     yield index, line
 
     def _indexes(self) -> Iterator[int]:
@@ -246,17 +252,8 @@ class _Verification:
         for lines in self._lines("entries.ndjson", MAX_LEAF):
             if index + len(lines) > header.end:
                 raise Malformed(self.place, f"must have {self.entries} lines, and has more")
-            hashes = []
-            for line in lines:
-                if line[:1] == b'"':
-                    hashes.append(pruned_hash(line))
-                    judge.pruned(index, hashes[-1])
-                else:
-                    hashed = sha256(b"\x00" + line).digest()
-                    hashes.append(hashed)
-                    judge.leaf(index, line, hashed)
-                index += 1
-            folded.add(hashes)
+            folded.add(judge.batch(index, lines))
+            index += len(lines)
         if index != header.end:
             raise Malformed(self.place, f"must have {self.entries} lines", index - header.start)
         judge.finish()

@@ -18,11 +18,15 @@ from affidavit.core.strict import MAX_DEPTH, check_depth
 from affidavit.core.unsound import Malformed
 
 __all__ = [
+    "DIGESTS_FRAME",
     "DIGEST_AT",
+    "HEX_DIGITS",
     "Clear",
     "Opening",
+    "all_match",
     "digests_of",
-    "explaining_lines",
+    "leaf_pattern",
+    "may_explain",
     "read_disclosure_text",
     "read_entry",
     "read_groups",
@@ -36,12 +40,12 @@ Opening: TypeAlias = tuple[int, bytes]
 
 # [^"] is searched several times as fast as a set of characters; what stands between the quotes is checked
 # afterwards, in one go, by deleting every hexadecimal digit.
-_HEX = b"0123456789abcdef"
+HEX_DIGITS = b"0123456789abcdef"
 _DIGESTS = rb'"groups":\{%b\}' % b",".join(b'"%b":"[^"]{64}"' % name.encode() for name in sorted(LEAF_GROUPS))
-_FRAME = _DIGESTS.replace(b"\\", b"").replace(b'[^"]{64}', b"").translate(None, _HEX)
+DIGESTS_FRAME = _DIGESTS.replace(b"\\", b"").replace(b'[^"]{64}', b"").translate(None, HEX_DIGITS)
 _ID = rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _MOMENT = rb"[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9]\.[0-9]{6}Z"
-_match_leaf = re.compile(
+leaf_pattern = re.compile(
     rb'\{"action":"([a-z0-9_.-]{1,128})",(%b),"id":"(%b)",(?:"imported":true,)?"occurred_at":"%b",'
     rb'"organization":"([0-9a-f]{32})","outcome":"(?:success|failure)",(?:"parent_id":"%b",)?'
     rb'(?:"project":"[A-Za-z0-9._:-]{1,128}",)?"recorded_at":"(%b)","severity":"(?:info|warning|critical)",'
@@ -57,8 +61,6 @@ DIGEST_AT: Final = tuple(
 )
 """Where each group's digest begins in the text of the digests, in the order of ``LEAF_GROUPS``."""
 
-_EXPLAINING = re.compile(rb'^\{"action":"(?:audit|log)\..*$', re.MULTILINE)
-
 
 def read_entry(line: bytes) -> Clear:
     """The clear fields of a leaf that a verification needs.
@@ -66,10 +68,10 @@ def read_entry(line: bytes) -> Clear:
     Raises:
         Malformed: not a leaf of version 1 in its one spelling.
     """
-    match = _match_leaf(line)
+    match = leaf_pattern(line)
     if match is not None:
         clear: Clear = match.groups()  # type: ignore[assignment]  # no group of it is optional
-        if clear[1].translate(None, _HEX) == _FRAME:
+        if clear[1].translate(None, HEX_DIGITS) == DIGESTS_FRAME:
             return clear
     return _read_slowly(line)
 
@@ -92,13 +94,14 @@ def digests_of(text: bytes) -> list[bytes]:
     return [text[at : at + 64] for at in DIGEST_AT]
 
 
-def explaining_lines(text: bytes) -> list[bytes]:
-    """Those lines that may be leaves of our own events, which explain what is missing elsewhere."""
-    return _EXPLAINING.findall(text)
+def may_explain(lines: bytes) -> bool:
+    """Whether a leaf of our own events, which may explain what is missing elsewhere, is among these lines."""
+    return b'{"action":"audit.' in lines or b'{"action":"log.' in lines
 
 
 _head = re.compile(r'\["([A-Za-z0-9_-]{21}[AQgw])","(actor|resources|context|changes|details)",(?=\{)').match
 _index = re.compile(r"\[(0|[1-9][0-9]{0,18})(?=,)", re.ASCII).match
+_SHAPES = [[group, None] for group in LEAF_GROUPS]
 _PLACE = {group: place for place, group in enumerate(LEAF_GROUPS)}
 _CONTROL = re.compile(r"[\x00-\x1f]")
 
@@ -146,6 +149,56 @@ def read_groups(line: bytes) -> tuple[int, list[Opening]]:
     if text[at:] != "]" or not openings:
         raise Malformed("a line of groups.ndjson", "must be an index and disclosures", text[at : at + 40])
     return int(head[1]), openings
+
+
+_heads = re.compile(
+    rb',(\["([A-Za-z0-9_-]{21}[AQgw])","(actor|resources|context|changes|details)",)\{'
+).finditer
+_found: list[Any] = []
+_scan_all = json.JSONDecoder(object_hook=_found.append, parse_constant=_constant).raw_decode
+
+
+def all_match(line: bytes, index: int, digests: bytes) -> bool:
+    """Whether a line plainly discloses all five groups, and each as its digest says.
+
+    Every disclosure is cut out and hashed as it stands, and the whole line is read once as JSON: what was cut
+    must be its members, and no object may have a key twice. Where this says no, :func:`read_groups` tells.
+
+    Args:
+        line: of ``groups.ndjson``.
+        index: that it must have.
+        digests: of the leaf, the second part of :data:`Clear`.
+    """
+    # Escapes could hide a quotation mark, white space the colon after a key, and depth is checked elsewhere.
+    if b"\\" in line or b'" ' in line or b"\t" in line or b"\r" in line:
+        return False
+    if line.count(b"{") + line.count(b"[") > MAX_DEPTH:
+        return False
+    starts = [match.start() + 1 for match in _heads(line)]
+    if len(starts) != len(LEAF_GROUPS) or line[-1:] != b"]":
+        return False
+    ends = [*(start - 1 for start in starts[1:]), len(line) - 1]
+    for start, end, at in zip(starts, ends, DIGEST_AT, strict=True):
+        if sha256(line[start:end]).hexdigest().encode() != digests[at : at + 64]:
+            return False
+    return _is_whole(line, index)
+
+
+def _is_whole(line: bytes, index: int) -> bool:
+    _found.clear()
+    try:
+        text = line.decode()
+        value, end = _scan_all(text)
+    except (ValueError, RecursionError):
+        return False
+    if end != len(text) or len(value) != 1 + len(LEAF_GROUPS) or not line.startswith(b"[%d," % index):
+        return False
+    if [each[1:] for each in value[1:]] != _SHAPES or len({each[0] for each in value[1:]}) != len(
+        LEAF_GROUPS
+    ):
+        return False
+    # A key is what a colon follows. A colon within a text may be counted too: then the count is too high.
+    return sum(map(len, _found)) == line.count(b'":')
 
 
 def _disclosure(text: str, at: int) -> tuple[int, str, bytes, int]:
