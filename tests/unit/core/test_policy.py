@@ -202,8 +202,8 @@ def test_exactly_one_quorum() -> None:
 
 def test_a_policy_that_was_cut_off_is_refused() -> None:
     """A last line without its end may have said something else: ``quorum none`` of ``quorum nonempty``."""
-    for text in ("quorum none", "", "quorum non"):
-        with pytest.raises(Malformed):
+    for text in ("quorum none", "", "quorum non", "quorum none ", "quorum nonempty"):
+        with pytest.raises(Malformed, match="each with its newline"):
             parse_policy(text)
 
 
