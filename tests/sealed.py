@@ -117,6 +117,10 @@ class World:
         self.stop()
         self.database.close()
 
+    def guard_with(self, guard: str) -> None:
+        """Change the setting; it holds from the next start."""
+        self.settings = Settings(data_dir=self.folder, log_host="log.example", guard=guard)
+
     def restart(self) -> None:
         """The worker's process begins anew."""
         self.stop()

@@ -231,8 +231,7 @@ class Signer:
             for head in heads:
                 found = against.get(head.origin)
                 if found is None:
-                    if self._bell.stands(REFUSED, head.origin) and not closed(head, guard):
-                        self._bell.clear(REFUSED, head.origin)
+                    self._settle(head)
                 elif not (found.lost and closed(head, guard)):
                     self._refused(head.origin, found.text)
             if self._monotonic() >= deadline:
@@ -240,6 +239,13 @@ class Signer:
         if self._bell.count(REFUSED) <= 1:
             self._bell.clear(REFUSED, "")
         self._audit_after, self._audited = None, self._monotonic()
+
+    def _settle(self, head: Head) -> None:
+        """Clear the alarm of a log of which all is signed; one that grows is cleared when it is accepted."""
+        if self._bell.stands(REFUSED, head.origin):
+            tree = self._store.tree(head.hex_digits, head.incarnation)
+            if tree is not None and tree.published == tree.size:
+                self._bell.clear(REFUSED, head.origin)
 
 
 class _Bell:
