@@ -38,6 +38,7 @@ def test_numbers_are_read(text: str, number: int) -> None:
         "7\n",
         "\t7",
         "１２",
+        "1２",
         "٧",
         "²",
     ],
