@@ -20,7 +20,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "Start": ("serve", "demo", "login", "worker"),
     "Read": ("events", "tail", "show", "export"),
     "Write": ("record", "import"),
-    "Keep": ("erase", "retention", "hold"),
+    "Keep": ("erase", "retention", "hold", "backup", "restore"),
     "Evidence": (
         "verify",
         "fsck",
