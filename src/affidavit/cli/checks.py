@@ -67,7 +67,7 @@ def _modes(_instance: Instance, settings: Settings) -> Iterator[Finding]:
     folder = settings.data_dir
     if folder.is_dir():
         yield _private("data directory", folder, 0o700)
-    for name in ("operator.token", "token.key"):
+    for name in ("operator.token", "token.key", "log.key"):
         if (folder / name).exists():
             yield _private(name, folder / name, 0o600)
     if settings.database_path is not None:
@@ -135,6 +135,27 @@ def _worker(instance: Instance, settings: Settings) -> Iterator[Finding]:
         yield Finding("worker", State.OK, f"A worker runs and {lag}")
 
 
+def _log(instance: Instance, settings: Settings) -> Iterator[Finding]:
+    """Leaves, signatures and the guard: what was alarmed, and what can be seen from here."""
+    from affidavit.wiring.log import log_standing
+
+    health = instance.health()
+    waiting, age = health["queue_events"], health["queue_age_seconds"]
+    found = log_standing(settings, instance.database)
+    for alarm in found:
+        yield Finding(
+            "log",
+            State.FAIL,
+            f"{alarm.kind}{f' of {alarm.subject}' if alarm.subject else ''}: {alarm.text}",
+            "Recording goes on. See: affidavit log status",
+        )
+    if waiting and age > LAG:
+        advice = "affidavit serve or affidavit worker; until then nothing new can be proven."
+        yield Finding("log", State.WARN, f"{waiting:,} events wait for their leaf since {age:.0f} s", advice)
+    elif not found:
+        yield Finding("log", State.OK, "Nothing stands against the log; every leaf is made within seconds")
+
+
 def _disk(_instance: Instance, settings: Settings) -> Iterator[Finding]:
     folder = settings.database_path.parent if settings.database_path is not None else settings.data_dir
     free = shutil.disk_usage(folder).free
@@ -163,6 +184,7 @@ CHECKS: tuple[Callable[[Instance, Settings], Iterator[Finding]], ...] = (
     _modes,
     _schema,
     _worker,
+    _log,
     _disk,
     _clock,
     _demo,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from affidavit.wiring import Instance
 
 __all__ = ["command", "run"]
+
+log = logging.getLogger("affidavit.log")
 
 
 def command(*, settings: Serving = SERVING_NOTHING_GIVEN) -> None:
@@ -41,6 +44,7 @@ def run(instance: Instance, settings: Settings, *, welcome: bool) -> None:
         welcome: whether to print a login link.
     """
     from affidavit.server import serve
+    from affidavit.wiring.log import log_standing
 
     def ready(port: int) -> None:
         line(f"Affidavit {__version__} serves {page_address(settings, port)}")
@@ -52,4 +56,7 @@ def run(instance: Instance, settings: Settings, *, welcome: bool) -> None:
         sys.stdout.flush()
 
     write_log(settings)
+    for alarm in log_standing(settings, instance.database, thorough=False):
+        # It serves all the same: recording must go on where signing has stopped.
+        log.warning("%s: %s", alarm.kind, alarm.text)
     serve(instance, settings, ready)

@@ -185,7 +185,7 @@ def may_make_key(settings: Settings, database: SqliteDatabase) -> bool:
     return may_make_log(settings) and not any(tree.published for tree in database.log.all_trees())
 
 
-def log_standing(settings: Settings, database: SqliteDatabase) -> list[Alarm]:
+def log_standing(settings: Settings, database: SqliteDatabase, *, thorough: bool = True) -> list[Alarm]:
     """Everything that stands against the log; see :func:`affidavit.log.standing.standing`."""
     never = may_make_key(settings, database)
 
@@ -204,7 +204,15 @@ def log_standing(settings: Settings, database: SqliteDatabase) -> list[Alarm]:
     def guard() -> Guard | None:
         return None if never and not settings.guard_path.exists() else guard_for(settings)
 
-    return standing(alarms=database.log, log=database.log, files=files, guard=guard, keys=keys, now=clock())
+    return standing(
+        alarms=database.log,
+        log=database.log,
+        files=files,
+        guard=guard,
+        keys=keys,
+        now=clock(),
+        thorough=thorough,
+    )
 
 
 def reopen_log(settings: Settings, database: SqliteDatabase, record: Record) -> list[Reopened]:
