@@ -3,8 +3,8 @@
 Its order, so that a kill at any instruction leaves something that can be gone on with:
 
 1. every event up to now has its leaf, and the subject is looked for in all of them;
-2. manifests are made, signed and stored in the log, then noted with the task: from here on it goes through;
-3. the guard keeps them, too: a restored database cannot bring back what they cover;
+2. manifests are made, signed and noted with the task: from here on it goes through with these, always;
+3. log and guard keep them: a restored database cannot bring back what they cover;
 4. ``audit.erasure.requested`` cites them, and is published;
 5. only now the values go: from the events, and from every other place of the registry;
 6. freed pages and write-ahead logs are emptied, and every place is searched for the subject;
@@ -20,7 +20,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from affidavit.access.events import AccessEvents
-from affidavit.core.manifest import parse_manifest
+from affidavit.core.manifest import manifest_hash, parse_manifest
 from affidavit.core.retention import class_covers
 from affidavit.errors import AffidavitError, LogMismatch, Refused, StorageError
 from affidavit.log.erasure.find import Find, find
@@ -44,6 +44,7 @@ class _Plan(NamedTuple):
     Attributes:
         end: place in recording order up to which events are concerned.
         manifests: hashes in hex, that of the newest tree last.
+        unkept: body and note of each, until log and guard keep them.
         counts: of what was found.
         facts: of its events: they cite the manifests.
         requested_at, completed_at: microseconds since 1970 UTC; the second 0 until every place was searched.
@@ -52,6 +53,7 @@ class _Plan(NamedTuple):
 
     end: int
     manifests: tuple[str, ...]
+    unkept: tuple[tuple[str, str], ...]
     counts: Mapping[str, Any]
     facts: dict[str, str | int]
     requested_at: int
@@ -79,7 +81,8 @@ def _noted(task: Task) -> _Plan | None:
     noted = task.outcome
     if not noted or "requested_at" not in noted:
         return None
-    return _Plan(**{**noted, "manifests": tuple(noted["manifests"])})
+    unkept = tuple((body, note) for body, note in noted["unkept"])
+    return _Plan(**{**noted, "manifests": tuple(noted["manifests"]), "unkept": unkept})
 
 
 class Eraser:
@@ -189,11 +192,10 @@ class Eraser:
                 keys=self._keys(),
                 made_at=moment,
             )
-        for manifest in manifests:
-            self._manifests.add(manifest)
         facts = citing_facts(manifests, self._log.trees(task.organization))
         hashes = tuple(each.hash.hex() for each in manifests)
-        plan = _Plan(found.end, hashes, found.counts, facts, moment)
+        unkept = tuple((each.body.decode(), each.note.decode()) for each in manifests)
+        plan = _Plan(found.end, hashes, unkept, found.counts, facts, moment)
         self._tasks.note(task.id, plan._asdict())
         return plan
 
@@ -210,6 +212,7 @@ class Eraser:
     def _erase(self, task: Task, request: ErasureRequest, plan: _Plan) -> TaskSteps:
         if request.subject is None:
             raise Refused("The request no longer names its subject; ask again.")
+        plan = self._keep(task, plan)
         manifests = self._kept(task.organization, plan)
         requested = self._record("requested", task, request, plan, plan.requested_at)
         while not self._published(task.organization, requested):
@@ -229,8 +232,23 @@ class Eraser:
             self._tasks.note(task.id, plan._replace(recorded=True)._asdict())
         return left
 
+    def _keep(self, task: Task, plan: _Plan) -> _Plan:
+        """Have log and guard keep the manifests; again where that was interrupted."""
+        for body, note in plan.unkept:
+            encoded = body.encode()
+            parsed = parse_manifest(encoded)
+            manifest = Manifest(
+                manifest_hash(encoded), task.organization, parsed.kind, encoded, note.encode(), parsed.made_at
+            )
+            self._manifests.add(manifest)
+            self._guard.add(manifest)
+        if plan.unkept:
+            plan = plan._replace(unkept=())
+            self._tasks.note(task.id, plan._asdict())
+        return plan
+
     def _kept(self, organization: str, plan: _Plan) -> list[Manifest]:
-        """The manifests, which log and guard both keep from now on; either may come from a backup."""
+        """The manifests; log or guard may come from a backup, then the other one helps."""
         if not plan.manifests:
             return []
         stored = {each.hash.hex(): each for each in self._manifests.manifests(organization)}
