@@ -10,12 +10,12 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from bench import export, footprint, library, pages, recording
+from bench import export, footprint, library, pages, recording, sequencing, verification
 from bench.results import RESULTS, Results
 from bench.stores import fill
 
 MILLION = 1_000_000
-PARTS = ("library", "batches", "single", "pages", "export", "memory", "bytes")
+PARTS = ("library", "batches", "single", "pages", "export", "memory", "bytes", "sequencing", "verify")
 
 
 def main() -> None:
@@ -60,8 +60,15 @@ def _parts(
         fill(lean, few, lean=True)
         footprint.measure_bytes(results, lean, few)
 
+    def measure_sequencing() -> None:
+        sequencing.measure(results, folder, 1, 60_000)
+        sequencing.measure(results, folder, 1_000, 60_000)
+        if large:
+            sequencing.measure(results, folder, 100_000, 400_000)
+
     empty = not large
     return [
+        ("sequencing", measure_sequencing),
         ("bytes", measure_bytes),
         ("library", lambda: library.measure(results, folder, None, "empty table") if empty else None),
         ("library", lambda: library.measure(results, folder, filled(), label)),
@@ -69,6 +76,7 @@ def _parts(
         ("single", lambda: recording.measure_single(results, folder, filled(), label)),
         ("export", lambda: export.measure(results, filled(), label)),
         ("memory", lambda: footprint.measure_memory(results, folder, filled(), label)),
+        ("verify", lambda: verification.measure(results, folder, filled(), label)),
         ("pages", lambda: pages.measure(results, filled(), label)),
     ]
 

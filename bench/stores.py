@@ -19,11 +19,12 @@ from affidavit.storage.sqlite.connect import index_path
 from affidavit.storage.sqlite.database import SqliteDatabase, migrate_file
 from affidavit.storage.sqlite.follower import IndexFollower
 from affidavit.wiring import Instance, clock, open_store
+from affidavit.wiring.work import open_parts
 from affidavit.worker import Supervisor
 from bench.data import DAYS, Source
 from bench.lag import Lag
 
-__all__ = ["BATCH", "copy", "fill", "intake", "opened", "prepared", "settings_of", "worker"]
+__all__ = ["BATCH", "copy", "fill", "intake", "opened", "prepared", "seal", "settings_of", "worker"]
 
 BATCH: Final = 1_000
 _IMPORTS = Rights(may_import=True)
@@ -71,6 +72,7 @@ def fill(path: Path, events: int, *, lean: bool = False, say: Callable[[str], No
         recorded = time.perf_counter() - begun
         lag.wait(0)
     settle(path)
+    seal(path)
     database.close()
     say(
         f"filled {path.name}: {events:,} events in {recorded:.0f} s,"
@@ -84,6 +86,16 @@ def settle(path: Path) -> None:
     while follower.step() or follower.tidy():
         pass
     follower.close()
+
+
+def seal(path: Path) -> None:
+    """Give every event its leaf, and every tree its checkpoint."""
+    parts = open_parts(settings_of(path))
+    while parts.sequencer.step():
+        pass
+    while parts.signer.step():
+        pass
+    parts.close()
 
 
 def copy(path: Path, to: Path) -> Path:

@@ -1,0 +1,128 @@
+"""Sequencing: leaf built, hashed and stored, beside an insert of ready leaf hashes into the same tables."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import msgspec
+
+from affidavit.log.sequencer import BATCH, Sequencer
+from affidavit.storage.sqlite.database import SqliteDatabase, migrate_file
+from affidavit.storage.sqlite.log_file import log_path, open_log
+from affidavit.storage.sqlite.log_writer import SqliteLogWriter
+from affidavit.wiring import clock
+from bench.data import Source
+from bench.results import Results, at_least
+from bench.stores import intake
+
+__all__ = ["measure"]
+
+ROUNDS: Final = 5
+_LEAVES = "INSERT INTO affidavit_leaves (tree, idx, seq, hash) VALUES (?, ?, ?, ?)"
+_TILES = "INSERT INTO affidavit_tiles (tree, level, idx, hash) VALUES (?, ?, ?, ?)"
+_GROWN = "UPDATE affidavit_trees SET size = size + ?, frontier = frontier WHERE tree = ?"
+_POSITION = "UPDATE affidavit_position SET seq = ?, id = zeroblob(16), leaf = zeroblob(32)"
+
+
+class _Batch(NamedTuple):
+    """What one transaction of the reference stores: rows as the driver takes them."""
+
+    leaves: list[tuple[int, int, int, bytes]]
+    tiles: list[tuple[int, int, int, bytes]]
+    grown: list[tuple[int, int]]
+
+
+def measure(results: Results, folder: Path, organizations: int, events: int) -> None:
+    """Add the row of one number of organizations.
+
+    Args:
+        results: gets it.
+        folder: for files.
+        organizations: over which the events are spread, one after the other.
+        events: that wait, lean ones.
+    """
+    pending = folder / "pending.db"
+    _record(pending, organizations, events)
+    rates: list[float] = []
+    references: list[float] = []
+    for _ in range(ROUNDS + 1):
+        path = folder / "sequenced.db"
+        shutil.copyfile(pending, path)
+        rates.append(events / _sequence(path, events))
+        references.append(events / _store_ready(path, folder / "ready-log.db"))
+        for file in (*folder.glob("sequenced*"), *folder.glob("ready*")):
+            file.unlink()
+    pending.unlink()
+    label = f"sequencing, {organizations:,} organization{'s' if organizations > 1 else ''}"
+    results.add(at_least(label, rates[1:], references[1:], 0.5, unit="leaves/s"))
+
+
+def _record(path: Path, organizations: int, events: int) -> None:
+    """A database in which so many events wait for their leaves."""
+    migrate_file(path)
+    database = SqliteDatabase(path, clock=clock)
+    made, source = intake(), Source(23, lean=True)
+    for start in range(0, events, 1_000):
+        drafts = [
+            msgspec.structs.replace(draft, organization=f"org-{number % organizations:06}")
+            for number, draft in enumerate(source.drafts(min(1_000, events - start)), start)
+        ]
+        database.events.insert(made.prepare(drafts, organization=None))
+    database.close()
+
+
+def _sequence(path: Path, events: int) -> float:
+    """Seconds until every event has its leaf on the disk."""
+    writer = SqliteLogWriter(path, log_path(path))
+    sequencer = Sequencer(writer, writer, writer, host="bench.example", clock=clock, entropy=os.urandom)
+    begun = time.perf_counter()
+    done = 0
+    while taken := sequencer.step():
+        done += taken
+    seconds = time.perf_counter() - begun
+    writer.close()
+    if done != events:
+        raise RuntimeError(f"{done} of {events} events were sequenced")
+    return seconds
+
+
+def _store_ready(path: Path, to: Path) -> float:
+    """Seconds to write what stands in the log of ``path`` into another one, in batches of the same size."""
+    batches, trees = _ready(log_path(path))
+    with closing(open_log(to, "bench", make=True)) as log:
+        begun = time.perf_counter()
+        for number, batch in enumerate(batches):
+            log.execute("BEGIN IMMEDIATE")
+            if number == 0:
+                log.executemany(f"INSERT INTO affidavit_trees VALUES ({', '.join('?' * 9)})", trees)
+            else:
+                log.executemany(_GROWN, batch.grown)
+            log.executemany(_LEAVES, batch.leaves)
+            log.executemany(_TILES, batch.tiles)
+            log.execute(_POSITION, (batch.leaves[-1][2],))
+            log.execute("COMMIT")
+        return time.perf_counter() - begun
+
+
+def _ready(log: Path) -> tuple[list[_Batch], list[tuple[object, ...]]]:
+    """The rows of a log in the order in which they were stored, in the sequencer's batches."""
+    with closing(sqlite3.connect(log)) as file:
+        leaves = file.execute("SELECT tree, idx, seq, hash FROM affidavit_leaves ORDER BY seq").fetchall()
+        tiles = file.execute("SELECT tree, level, idx, hash FROM affidavit_tiles").fetchall()
+        trees = file.execute("SELECT * FROM affidavit_trees").fetchall()
+    batches = []
+    for start in range(0, len(leaves), BATCH):
+        # One tree after the other, as the sequencer hands them over.
+        batch = sorted(leaves[start : start + BATCH])
+        grown: dict[int, int] = {}
+        for leaf in batch:
+            grown[leaf[0]] = grown.get(leaf[0], 0) + 1
+        # A few hundred rows: all with the first batch.
+        batches.append(_Batch(batch, tiles if start == 0 else [], [(n, tree) for tree, n in grown.items()]))
+    return batches, trees
