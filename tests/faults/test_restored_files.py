@@ -210,6 +210,24 @@ class TestOneFileOfTwo:
         check(world)
         assert world.kinds() == []
 
+    def test_log_and_guard_lost_together(self, world: World) -> None:
+        """The key remembers that there was a log: nothing is begun anew in silence."""
+        world.close()
+        world.lose(LOG, GUARD)
+        world.open_database()
+        world.record("acme")
+        assert ("log_files", "") in world.kinds()
+        with pytest.raises(LogMismatch, match="is missing"):
+            world.start()
+        assert [each.organization for each in world.reopen()] == ["acme", "beta"]
+        world.start()
+        world.work()
+        check(world)
+        assert world.kinds() == []
+        said = [json.loads(event.facts or "{}") for event in world.events() if event.action == "log.restored"]
+        assert [each["checkpoint"] for each in said] == ["", ""]
+        assert all("neither" in each["reason"] for each in said)
+
     @pytest.mark.parametrize("more", [0, 4])
     def test_a_log_from_before_catches_up(self, world: World, more: int) -> None:
         """Sequencing again gives the very same tree, so the guard accepts it and nothing is lost."""

@@ -189,7 +189,7 @@ def key_create_command(*, json: Json = None, common: Common = NOTHING_GIVEN) -> 
     new one.
     """
     from affidavit.log.rotation import announce_new
-    from affidavit.wiring.log import key_file, may_make_key, newest_trees, record_all
+    from affidavit.wiring.log import guard_for, key_file, may_make_key, newest_trees, record_all
 
     settings = common.settings()
     with opened(settings) as instance:
@@ -199,6 +199,8 @@ def key_create_command(*, json: Json = None, common: Common = NOTHING_GIVEN) -> 
                 f"There is a log key already: {keys.path}; to replace it: affidavit log key rotate"
             )
         first = may_make_key(settings, instance.database)
+        if first:
+            guard_for(settings, make=True).close()  # before any key, so that a lost one is noticed
         made = keys.create().newest
         if not first:
             record = record_all(instance.database, instance.access_events, credential())

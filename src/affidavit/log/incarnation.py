@@ -22,7 +22,17 @@ from affidavit.storage.guard import Guard, Head
 from affidavit.storage.log import AlarmStore, LogStore, ManifestStore, Tree
 from affidavit.storage.repair import LogRepair, Opening
 
-__all__ = ["ACCEPTED", "RESTORED", "Accepted", "Record", "Reopened", "Trees", "accept_heads", "reopen"]
+__all__ = [
+    "ACCEPTED",
+    "RESTORED",
+    "Accepted",
+    "Record",
+    "Reopened",
+    "Trees",
+    "accept_heads",
+    "begin_anew",
+    "reopen",
+]
 
 RESTORED = "log.restored"
 ACCEPTED = "log.guard.accepted"
@@ -106,6 +116,17 @@ def reopen(
     return reopened
 
 
+def begin_anew(organizations: Sequence[str], record: Record) -> list[Reopened]:
+    """Say in each organization that neither its log nor the guard are there any more.
+
+    The sequencer then begins new trees, under other hex digits: nobody here knows the old ones.
+    """
+    for organization in organizations:
+        record(RESTORED, organization, {"checkpoint": "", "reason": _FORGOTTEN})
+    return [Reopened(organization, "", "") for organization in organizations]
+
+
+_FORGOTTEN = "neither the log nor the guard are there any more"
 _NEVER_SIGNED = "no checkpoint of the tree before is known"
 
 

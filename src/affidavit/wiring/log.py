@@ -13,7 +13,7 @@ from affidavit.access.scope import Credential
 from affidavit.config import Settings
 from affidavit.core.row import StoredEvent
 from affidavit.errors import GuardRefused, LogMismatch, StorageError
-from affidavit.log.incarnation import Accepted, Record, Reopened, accept_heads, reopen
+from affidavit.log.incarnation import Accepted, Record, Reopened, accept_heads, begin_anew, reopen
 from affidavit.log.keys import FILE_NAME, KeyFile, LogKeys
 from affidavit.log.prover import Prover
 from affidavit.log.rotation import RecordAll, Statement
@@ -83,7 +83,12 @@ def guard_for(settings: Settings, *, make: bool = False, adopt: bool = False) ->
 
 
 def may_make_log(settings: Settings) -> bool:
-    """Whether a missing log file is one that never was: the guard remembers no log of this database."""
+    """Whether a missing log file is one that never was: the guard remembers no log of this database.
+
+    Where a key exists there was a guard before it, so that without one both are lost.
+    """
+    if not settings.guard_path.exists():
+        return not key_file(settings).exists()
     try:
         guard = guard_for(settings)
     except (GuardRefused, StorageError):
@@ -221,10 +226,13 @@ def reopen_log(settings: Settings, database: SqliteDatabase, record: Record) -> 
     The caller holds the worker's lease; whoever has the log file open opens it anew afterwards.
     """
     path, log = database_path(settings), log_file_path(settings)
-    guard = guard_for(settings, make=may_make_log(settings), adopt=True)
+    forgotten = not log.exists() and not settings.guard_path.exists()
+    guard = guard_for(settings, make=forgotten, adopt=True)
     try:
         writer = SqliteLogWriter(path, log, make=True, adopt=True)
         try:
+            if forgotten:
+                return begin_anew(database.events.organizations(), record)
             return reopen(
                 log=database.log,
                 prover=Prover(database.log),
