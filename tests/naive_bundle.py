@@ -383,6 +383,20 @@ def ndjson(lines: Sequence[str]) -> bytes:
     return "".join(f"{line}\n" for line in lines).encode()
 
 
+class Mapped:
+    """The members of a bundle in memory."""
+
+    names: Sequence[str]
+
+    def __init__(self, members: Mapping[str, bytes]) -> None:
+        self.names = list(members)
+        self._members = members
+
+    def stream(self, name: str) -> io.BytesIO:
+        """The bytes of one."""
+        return io.BytesIO(self._members[name])
+
+
 def packed(members: Mapping[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> bytes:
     """The zip."""
     written = io.BytesIO()

@@ -52,6 +52,10 @@ leaf_pattern = re.compile(
     rb'"source":"[a-z][a-z0-9_]{0,31}","v":1\}' % (_DIGESTS, _ID, _MOMENT, _ID, _MOMENT)
 ).fullmatch
 
+_invalid_pattern = re.compile(
+    rb'\{"id":"([0-9a-f-]{0,2048})","invalid":"[0-9a-f]{64}","organization":"([0-9a-f]{32})","v":1\}'
+).fullmatch
+
 _ORDER = sorted(LEAF_GROUPS)
 DIGEST_AT: Final = tuple(
     len('"groups":{')
@@ -77,16 +81,28 @@ def read_entry(line: bytes) -> Clear:
 
 
 def _read_slowly(line: bytes) -> Clear:
+    """Leaves with facts and invalid ones: without their facts they must be in the same one form."""
     leaf = parse_leaf(line)
-    written = json.dumps(dict(leaf.fields), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    if written.encode() != line:
+    if _written(dict(leaf.fields)) != line:
         raise Malformed("a leaf", "must be canonical JSON")
-    organization, event = leaf.organization.encode(), leaf.id.encode()
     if leaf.invalid:
-        return b"", b"", event, organization, b""
-    digests = json.dumps(dict(leaf.digests), sort_keys=True, separators=(",", ":"))
-    recorded_at: str = leaf.fields["recorded_at"]
-    return leaf.action.encode(), f'"groups":{digests}'.encode(), event, organization, recorded_at.encode()
+        match = _invalid_pattern(line)
+        if match is None:
+            raise Malformed(
+                "an invalid leaf", "must have an id and digests in hexadecimal digits", line[:100]
+            )
+        return b"", b"", match[1], match[2], b""
+    if not all(isinstance(value, str | int) and type(value) is not bool for value in leaf.facts.values()):
+        raise Malformed("a leaf", "must have texts and whole numbers as facts")
+    match = leaf_pattern(_written({name: value for name, value in leaf.fields.items() if name != "facts"}))
+    if match is None or match[2].translate(None, HEX_DIGITS) != DIGESTS_FRAME:
+        raise Malformed("a leaf", "must have its fields in the forms of version 1", line[:100])
+    clear: Clear = match.groups()  # type: ignore[assignment]  # no group of it is optional
+    return clear
+
+
+def _written(fields: dict[str, Any]) -> bytes:
+    return json.dumps(fields, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
 
 
 def digests_of(text: bytes) -> list[bytes]:
@@ -154,6 +170,7 @@ def read_groups(line: bytes) -> tuple[int, list[Opening]]:
 _heads = re.compile(
     rb',(\["([A-Za-z0-9_-]{21}[AQgw])","(actor|resources|context|changes|details)",)\{'
 ).finditer
+_hides_a_colon = re.compile(rb'" +:').search
 _found: list[Any] = []
 _scan_all = json.JSONDecoder(object_hook=_found.append, parse_constant=_constant).raw_decode
 
@@ -170,7 +187,7 @@ def all_match(line: bytes, index: int, digests: bytes) -> bool:
         digests: of the leaf, the second part of :data:`Clear`.
     """
     # Escapes could hide a quotation mark, white space the colon after a key, and depth is checked elsewhere.
-    if b"\\" in line or b'" ' in line or b"\t" in line or b"\r" in line:
+    if b"\\" in line or b"\t" in line or b"\r" in line or (b'" ' in line and _hides_a_colon(line)):
         return False
     if line.count(b"{") + line.count(b"[") > MAX_DEPTH:
         return False

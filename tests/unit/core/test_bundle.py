@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
@@ -29,6 +28,7 @@ from tests.naive_bundle import (
     Event,
     Key,
     Log,
+    Mapped,
     canonical,
     checkpoint_text,
     erasure_of,
@@ -41,18 +41,6 @@ from tests.naive_bundle import (
 
 TRUST = Trust.of([parse_verifier(LOG.vkey), parse_verifier(WITNESS.vkey)])
 NOW = int((EPOCH + timedelta(days=46)).timestamp())
-
-
-class Mapped:
-    """Members in memory."""
-
-    def __init__(self, members: Mapping[str, bytes]) -> None:
-        self.names = list(members)
-        self._members = members
-
-    def stream(self, name: str) -> io.BytesIO:
-        """The bytes of one."""
-        return io.BytesIO(self._members[name])
 
 
 def verify(members: Mapping[str, bytes], *, trust: Trust = TRUST, **demands: Any) -> Verdict:
