@@ -24,6 +24,7 @@ def bare(path: Path) -> Iterator[sqlite3.Connection]:
     connection = sqlite3.connect(path, isolation_level=None)
     connection.text_factory = bytes
     connection.execute("PRAGMA ignore_check_constraints = ON")
+    connection.execute("PRAGMA synchronous = OFF")
     try:
         yield connection
     finally:

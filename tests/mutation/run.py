@@ -46,7 +46,7 @@ class Outcome(NamedTuple):
     Attributes:
         number: of the change; with the seed it says all about it.
         change: what was done.
-        verdict: ``detected``, ``benign`` or ``missed``.
+        verdict: ``detected``; ``warned``: named, while the log is sound; ``benign``; ``missed``.
         by: what found it, or which reader shows something else.
     """
 
@@ -155,6 +155,7 @@ class Laboratory:
                 ]
                 for organization in world.ORGANIZATIONS
             }
+        self._warned = check_everything(self._settings).total().warnings
         self._before: dict[str, str] | None = None
 
     def attempt(self, number: int) -> Outcome:
@@ -164,11 +165,12 @@ class Laboratory:
             return self._bundle(number, dice)
         done = change.apply(self._folder, self._choice.draw(dice), dice)
         try:
-            check_everything(self._settings, (), _First())
+            warnings = check_everything(self._settings, (), _First()).total().warnings
         except _FirstFault as found:
             outcome = Outcome(number, done, "detected", str(found))
         else:
-            outcome = self._read(number, done)
+            new = [text for text in warnings if text not in self._warned]
+            outcome = Outcome(number, done, "warned", new[0][:120]) if new else self._read(number, done)
         self._restore()
         return outcome
 
@@ -248,7 +250,9 @@ def run(original: Path, cookie: str, seed: str, changes: int, processes: int) ->
     context = multiprocessing.get_context("spawn")
     answers = context.Queue()
     workers = [
-        context.Process(target=_work, args=(original, cookie, seed, range(at, changes, processes), answers))
+        context.Process(
+            target=_work, args=(original, cookie, seed, range(at, changes, processes), answers), daemon=True
+        )
         for at in range(processes)
     ]
     for worker in workers:
@@ -279,7 +283,7 @@ def main() -> int:
         outcomes = []
         for outcome in run(original, cookie, given.seed, given.changes, given.processes):
             outcomes.append(outcome)
-            if outcome.verdict != "detected":
+            if outcome.verdict in ("missed", "benign"):
                 print(_line(outcome), flush=True)
             if len(outcomes) % 1_000 == 0:
                 print(f"{len(outcomes):,} after {time.monotonic() - begun:.0f} s", flush=True)
@@ -306,14 +310,16 @@ def report(summary: Summary, seconds: float) -> Iterator[str]:
         columns = Counter(f"{o.change.table}.{o.change.column}" for o in summary.of(verdict))
         for column, count in columns.most_common():
             yield f"{verdict}: {count} x {column}"
+    detected, warned = len(summary.of("detected")), len(summary.of("warned"))
     benign = len(summary.of("benign"))
     yield (
-        f"{total:,} changes in {seconds:.0f} s: {len(summary.of('detected')):,} detected, {benign:,} benign"
+        f"{total:,} changes in {seconds:.0f} s: {detected:,} detected, {warned:,} warned of, "
+        f"{benign:,} benign"
         f" ({benign / max(1, total):.2%}), {len(summary.of('missed')):,} missed"
     )
 
 
-_VERDICTS = ("detected", "benign", "missed")
+_VERDICTS = ("detected", "warned", "benign", "missed")
 
 
 if __name__ == "__main__":

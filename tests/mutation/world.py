@@ -32,8 +32,10 @@ from affidavit.wiring import Instance, clock, open_follower, open_store
 from affidavit.wiring.work import open_parts
 
 __all__ = [
+    "EVE",
     "ORGANIZATIONS",
     "draft",
+    "erase",
     "import_real",
     "insert",
     "opened",
@@ -44,6 +46,10 @@ __all__ = [
 ]
 
 ORGANIZATIONS = ("acme", "globex")
+
+
+EVE = "u-eve-7731"
+"""The person that is erased."""
 
 
 def settings_in(folder: Path) -> Settings:
@@ -143,11 +149,26 @@ def run_task(
     settings: Settings, kind: str, organization: str, request: dict[str, object]
 ) -> dict[str, object]:
     """Order a task, do it, and give its outcome."""
-    task_id = f"task_{clock():016x}"
     with opened(settings) as instance:
-        instance.tasks.add(
-            Task(task_id, kind, organization, request, "waiting", None, clock(), OPERATOR.name)
-        )
+        task = new_task(kind, organization, request)
+        instance.tasks.add(task)
+    return _finished(settings, task.id)
+
+
+def new_task(kind: str, organization: str, request: dict[str, object]) -> Task:
+    """A task that waits."""
+    task_id = f"task_{clock():016x}"
+    return Task(task_id, kind, organization, request, "waiting", None, clock(), OPERATOR.name)
+
+
+def erase(settings: Settings, organization: str, subject: str) -> dict[str, object]:
+    """Erase a person; the outcome."""
+    with opened(settings) as instance:
+        task = instance.erasures.request(organization, subject=subject, basis="request 12", by=OPERATOR)
+    return _finished(settings, task.id)
+
+
+def _finished(settings: Settings, task_id: str) -> dict[str, object]:
     for _ in range(40):
         work(settings)
         with opened(settings) as instance:
@@ -156,7 +177,7 @@ def run_task(
             if task.state == "done":
                 return dict(task.outcome or {})
             assert task.state != "failed", task.outcome
-    raise AssertionError(f"{kind} never ended")
+    raise AssertionError(f"{task_id} never ended")
 
 
 def populate(settings: Settings) -> None:
@@ -190,6 +211,13 @@ def populate(settings: Settings) -> None:
         insert(instance, "acme", old[4:], age=90 * DAY)
         insert(instance, "acme", [draft(number) for number in range(300)])
         insert(instance, "globex", [draft(number) for number in range(12)])
+        insert(instance, "acme", [draft(number, "invoice.pay") for number in range(4)])
+        insert(instance, "acme", [_by(EVE, draft(number, "invoice.pay")) for number in range(3)])
     work(settings)
     run_task(settings, EXPIRE, "acme", request_of(OPERATOR))
     run_task(settings, PRUNE_TASK, "acme", request_of(OPERATOR, from_id=gone[0], to_id=gone[-1]))
+    erase(settings, "acme", EVE)
+
+
+def _by(person: str, event: Draft) -> Draft:
+    return msgspec.structs.replace(event, actor=Actor(type="user", id=person, name="Eve"))

@@ -59,16 +59,13 @@ def _hour(row: RawEvent) -> tuple[Any, ...]:
 
 
 class _Run:
-    """One run of terms: what its row says, what stands in it, and the events it was made of."""
+    """One run of terms: what its row says, and what stands in it."""
 
     def __init__(self, row: Record) -> None:
         self.row = row
         self.keys = 0
         self.least: bytes | None = None
         self.greatest: bytes | None = None
-        self.seen = 0
-        self.low: bytes | None = None
-        self.high: bytes | None = None
 
 
 class IndexCheck:
@@ -87,10 +84,10 @@ class IndexCheck:
         self._stored = _Sums()
         self._derived = _Sums()
         self._runs: list[_Run] = []
-        self._at = 0
         self._state: Record | None = None
         self._unreadable = 0
-        self._events = 0
+        self._unlisted = 0
+        self._bounds: set[Any] = set()
         self._all_wrong = False
 
     def begin(self, database_id: str | None) -> None:
@@ -103,10 +100,8 @@ class IndexCheck:
             if state is None:
                 return
             self._state = state
-            listed = sorted(
-                tables.get("affidavit_runs", []), key=lambda row: (-_number(row["level"]), row["run"])
-            )
-            self._runs = [_Run(row) for row in listed]
+            self._runs = [_Run(row) for row in tables.get("affidavit_runs", [])]
+            self._bounds = {run.row[column] for run in self._runs for column in ("low", "high")}
             self._read()
         self._compare_runs()
 
@@ -144,7 +139,8 @@ class IndexCheck:
             for number, term in piece:
                 run = by_number.get(number)
                 if run is None:
-                    continue  # of a merge that is under way, or that a crash ended: swept by the worker
+                    self._unlisted += 1
+                    continue
                 if type(term) is not bytes or len(term) < _ID_SIZE:
                     self._fault("affidavit_terms", "k", shown(number), "must end with an id", "", shown(term))
                     continue
@@ -155,6 +151,11 @@ class IndexCheck:
                     run.least = event_id
                 if run.greatest is None or event_id > run.greatest:
                     run.greatest = event_id
+        if self._unlisted:
+            self._findings.rest.warn(
+                f"the index holds {self._unlisted} keys of runs that are not listed: a merge is under way, or"
+                " it was interrupted and the worker sweeps them when it starts"
+            )
         for *kind, count in self._index.hourly():
             if type(count) is not int or count < 1:
                 self._fault("affidavit_hourly", "n", _key(kind), "must be a number above 0", "", shown(count))
@@ -180,30 +181,17 @@ class IndexCheck:
         """Derive what the index must hold of one event; in recording order."""
         if self._state is None or row.seq > self._state["seq"]:
             return
-        self._events += 1
-        self._extend(row.values[_ID])
+        self._bounds.discard(row.values[_ID])
         try:
             self._derived.add_row(self._index, self._state["key"], row)
         except (ValueError, TypeError):
             self._unreadable += 1
 
-    def _extend(self, event_id: Any) -> None:
-        """The runs were made one after another, each of so many events."""
-        while self._at < len(self._runs) and self._runs[self._at].seen >= _number(
-            self._runs[self._at].row["events"]
-        ):
-            self._at += 1
-        if self._at < len(self._runs) and type(event_id) is bytes:
-            run = self._runs[self._at]
-            run.seen += 1
-            run.low = event_id if run.low is None else min(run.low, event_id)
-            run.high = event_id if run.high is None else max(run.high, event_id)
-
     def finish(self) -> None:
         """Compare, and name what differs."""
         if self._state is None or self._unreadable:
             return
-        self._compare_segments()
+        self._compare_bounds()
         different = {
             "terms": self._stored.terms.differences(self._derived.terms),
             "hourly": self._stored.hourly.differences(self._derived.hourly),
@@ -213,25 +201,14 @@ class IndexCheck:
             self._all_wrong = len(different["terms"]) > _LOOKED_AT
             self._name({what: set(buckets[:_LOOKED_AT]) for what, buckets in different.items()})
 
-    def _compare_segments(self) -> None:
-        """Where no event of a run is gone, its bounds are exactly those of its events."""
-        stated = sum(_number(run.row["events"]) for run in self._runs)
-        if stated != self._events:
-            for run in self._runs:
-                events = run.row["events"]
-                if type(events) is not int or not 0 < events <= max(1, run.keys):
-                    rule = "cannot be the number of events of the run"
-                    self._fault("affidavit_runs", "events", shown(run.row["run"]), rule, "", shown(events))
-            if self._runs and stated > self._events:
-                rule = "say together more events than there are up to the watermark"
-                self._fault("affidavit_runs", "events", "", rule, str(self._events), str(stated))
-            return
+    def _compare_bounds(self) -> None:
+        """The bounds of a run are ids of events: of the first and the last one that it was made of."""
         for run in self._runs:
-            for column, expected in (("low", run.low), ("high", run.high)):
-                if run.row[column] != expected:
-                    rule = "is not that of the events of the run"
+            for column in ("low", "high"):
+                if run.row[column] in self._bounds:
                     key = shown(run.row["run"])
-                    self._fault("affidavit_runs", column, key, rule, shown(expected), shown(run.row[column]))
+                    rule = "is the id of no event up to the watermark"
+                    self._fault("affidavit_runs", column, key, rule, "", shown(run.row[column]))
 
     def _name(self, buckets: dict[str, set[int]]) -> None:
         """Read the parts that differ once more, both sides, and name each difference."""
@@ -307,10 +284,6 @@ class IndexCheck:
 def _count(counts: dict[Hashable, int], item: Hashable, buckets: set[int], times: int = 1) -> None:
     if bucket_of(item) in buckets:
         counts[item] = counts.get(item, 0) + times
-
-
-def _number(value: Any) -> int:
-    return value if type(value) is int else 0
 
 
 def _key(item: Any) -> str:

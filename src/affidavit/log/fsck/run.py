@@ -63,12 +63,12 @@ def fsck(
         findings: where faults go; a new one where none is given. What it raises ends the check.
     """
     findings = findings or Findings()
-    for fault in stores.app.faults():
-        findings.fault(fault)
     try:
         _Fsck(stores, keys, witnesses, check, findings).run()
     except StorageError as error:
         findings.fault(Fault("", "", "", f"a file could not be read to its end: {error.message}"))
+    for fault in stores.app.faults():
+        findings.fault(fault)
     return findings
 
 
