@@ -42,7 +42,7 @@ from affidavit.wiring.log import (
 )
 from tests.unit.log.test_sequencer import naive_leaf
 
-__all__ = ["Note", "World", "check", "naive_root", "notes_of"]
+__all__ = ["Note", "World", "check", "naive_root", "notes_of", "read_note"]
 
 Wrap = Callable[[Any], Any]
 

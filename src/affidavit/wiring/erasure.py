@@ -33,7 +33,7 @@ from affidavit.storage.sqlite.redaction import SqliteRedactor, empty_wal
 from affidavit.storage.sqlite.retention import SqliteHolds
 from affidavit.storage.sqlite.tasks import SqliteTasks
 from affidavit.storage.tasks import TaskStore
-from affidavit.wiring.log import key_file
+from affidavit.wiring.log import key_file, may_make_log
 from affidavit.wiring.retention import GuardedManifests
 from affidavit.wiring.store import clock
 
@@ -110,6 +110,8 @@ def reapply_manifests(settings: Settings, database: SqliteDatabase) -> list[Reap
         settings: of the program.
         database: opened.
     """
+    if not settings.guard_path.exists() and may_make_log(settings):
+        return []  # nothing was ever signed here
     try:
         manifests = _unfinished(GuardedManifests(settings).manifests(), SqliteTasks(database))
         keys = key_file(settings).load() if manifests else None
