@@ -105,7 +105,7 @@ class _Verification:
     def _entries(self, judge: Judge, start: int, end: int) -> None:
         """Every bundle of entries that the range touches; what stands outside it is not judged."""
         folded = Folded(0, ()) if (start, end) == (0, self._size) else None
-        for number in range(start // WIDTH, -(-end // WIDTH)):
+        for number in range(start // WIDTH, -(-end // WIDTH) if start < end else 0):
             first = number * WIDTH
             count = min(WIDTH, self._size - first)
             known = self._known(number, count)
