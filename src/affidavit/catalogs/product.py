@@ -46,6 +46,18 @@ _EXPIRY = fields(task=str, until=str, expired=int, kept=int)
 _PRUNED = fields(task=str, from_id=str, to_id=str, events=int)
 _EXPORT = fields(format=("csv", "ndjson", "parquet", "bundle"), filter=str, events=int)
 
+_ERASURE = fields(
+    task=str,
+    basis=str,
+    include_substrings=bool,
+    events=int,
+    groups=dict,
+    hits=dict,
+    unconfirmed=dict,
+    clear=dict,
+    reapplied=bool,
+)
+
 
 class Audit(Catalog, prefix="audit", title="Audit log", reserved=True):
     """What people do with the log, and its settings."""
@@ -98,10 +110,18 @@ class Audit(Catalog, prefix="audit", title="Audit log", reserved=True):
     hold_created = EventType("hold.created", "Legal hold placed", severity="warning")
     hold_released = EventType("hold.released", "Legal hold released", severity="warning")
     erasure_requested = EventType(
-        "erasure.requested", "Erasure of personal data requested", severity="warning", references=["R66"]
+        "erasure.requested",
+        "Erasure of personal data requested",
+        severity="warning",
+        metadata_schema=_ERASURE,
+        references=["R66"],
     )
     erasure_completed = EventType(
-        "erasure.completed", "Personal data erased", severity="warning", references=["R66"]
+        "erasure.completed",
+        "Personal data erased",
+        severity="warning",
+        metadata_schema=_ERASURE,
+        references=["R66"],
     )
     index_rebuilt = EventType("index.rebuilt", "Search index rebuilt")
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from hashlib import sha256
+from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -24,7 +26,7 @@ from affidavit.core.manifest import (
     parse_manifest,
     prune_entries,
 )
-from affidavit.core.note import Verifier, make_verifier, signature_line
+from affidavit.core.note import Verifier, make_verifier, parse_verifier, signature_line
 from affidavit.core.unsound import BadSignature, Contradiction, Malformed, UnknownSigner
 
 HEX = "0123456789abcdef0123456789abcdef"
@@ -235,3 +237,40 @@ def test_what_cannot_be_read_is_not_written() -> None:
         encode_manifest(ManifestBody(ERASURE, ORIGIN, MADE_AT, (entry,)))
     with pytest.raises(Malformed):
         encode_manifest(ManifestBody(ERASURE, ORIGIN, MADE_AT, ()))
+
+
+VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "manifest.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("case", VECTORS["cases"], ids=lambda case: case["name"])
+def test_vectors_are_read_written_and_opened(case: dict[str, Any]) -> None:
+    """Each body of the vectors is canonical, has its hash and text, and its note opens under the key."""
+    body = case["body"].encode()
+    assert encode_manifest(parse_manifest(body)) == body
+    assert manifest_hash(body).hex() == case["hash"]
+    assert manifest_text(body) == case["text"]
+    opened = open_manifest(body, case["note"].encode(), [parse_verifier(VECTORS["vkey"])])
+    gone = case["gone"]
+    if isinstance(gone, dict):
+        digests = {
+            index: {"context": sha256(f"digest of context at {index}".encode()).hexdigest()}
+            for index in range(gone["from"], gone["to"] + 1)
+        }
+        assert opened.entries == erasure_entries(
+            (index, ("context",), each) for index, each in digests.items()
+        )
+    elif opened.kind == PRUNE:
+        assert opened.entries == prune_entries(
+            (row["index"], bytes.fromhex(row["leaf_hash"])) for row in gone
+        )
+    else:
+        assert opened.entries == erasure_entries(
+            (row["index"], tuple(row["groups"]), row["groups"]) for row in gone
+        )
+
+
+@pytest.mark.parametrize("case", VECTORS["refused"], ids=lambda case: case["why"])
+def test_vectors_that_must_be_refused_are(case: dict[str, str]) -> None:
+    """No reader may take what the specification does not allow."""
+    with pytest.raises(Malformed):
+        parse_manifest(case["body"].encode())
