@@ -14,8 +14,8 @@ def test_a_new_verdict_is_sound_and_empty() -> None:
     assert (
         list(shown)
         == (
-            "sound origin start end size complete signed_by witnesses memory verified redacted expired pruned "
-            "invalid failed sealed_late failures warnings"
+            "sound origin start end size complete signed_by witnesses memory verified redacted expired "
+            "pruned invalid failed sealed_late failures warnings"
         ).split()
     )
     assert shown["sound"] is True
