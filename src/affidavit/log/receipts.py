@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from affidavit.core.checkpoint import parse_checkpoint
+from affidavit.core.leaf import LEAF_GROUPS
 from affidavit.core.merkle import (
     Subtree,
     consistency_ranges,
@@ -188,7 +189,10 @@ class Receipts:
             and event.place.index < sweep.size
         ]
         return [
-            (encode_receipt(entry, sweep.proof(entry.index, entry.hash)), entry.redacted)
+            (
+                encode_receipt(entry, sweep.proof(entry.index, entry.hash)),
+                len(entry.disclosures) < len(LEAF_GROUPS),
+            )
             for entry in self._entries.of(sweep.tree, leaves)
             if entry.leaf is not None
         ]

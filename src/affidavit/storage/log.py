@@ -212,6 +212,10 @@ class LogStore(Protocol):
         """All that are kept, by size; the newest is the last one."""
         ...
 
+    def kept(self, tree: int, below: int, most: int) -> list[Published]:
+        """Those of a size from 1 to below ``below``, by size; of more than ``most`` some, spread evenly."""
+        ...
+
     def newest(self, tree: int) -> Published | None:
         """The last of :meth:`checkpoints`; ``None`` where there is none."""
         ...

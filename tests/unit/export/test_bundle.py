@@ -299,6 +299,20 @@ def test_checkpoints_that_were_kept_come_with_consistency_proofs(evidence: Evide
     assert evidence.verify(bundle).sound
 
 
+def test_of_very_many_checkpoints_some_are_taken(evidence: Evidence, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where each second has a cosigned one, a bundle has a bounded number of them, from the whole time."""
+    monkeypatch.setattr("affidavit.export.bundle.MOST_CHECKPOINTS", 4)
+    for _ in range(12):
+        evidence.record()
+        evidence.publish()
+    bundle, _ = evidence.bundle()
+    kept = sorted(
+        int(name.partition("/")[2]) for name in members_of(bundle) if name.startswith("checkpoints/")
+    )
+    assert kept == [3, 6, 9]
+    assert evidence.verify(bundle).sound
+
+
 def test_a_forked_checkpoint_among_those_kept_stops_the_export(evidence: Evidence) -> None:
     """Attack case 12: an older checkpoint that is not a beginning of the newest is named."""
     evidence.record(5)

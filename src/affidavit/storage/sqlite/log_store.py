@@ -193,6 +193,21 @@ class SqliteLog:
                 for number, size, signed_at, note, cosigned in rows
             ]
 
+    def kept(self, tree: int, below: int, most: int) -> list[Published]:
+        """See :class:`affidavit.storage.log.LogStore`."""
+        with self.session() as log:
+            if log is None:
+                return []
+            own = "FROM affidavit_checkpoints WHERE tree = ? AND size > 0 AND size < ?"
+            (count,) = log.execute(f"SELECT count(*) {own}", (tree, below)).fetchone()
+            rows = log.execute(
+                f"SELECT tree, size, signed_at, note, cosigned FROM"
+                f" (SELECT *, row_number() OVER (ORDER BY size) number {own})"
+                " WHERE number % ? = 0 ORDER BY size",
+                (tree, below, max(1, -(-count // most))),
+            )
+            return [Published(row[0], row[1], row[2], row[3], bool(row[4])) for row in rows]
+
     def newest(self, tree: int) -> Published | None:
         """See :class:`affidavit.storage.log.LogStore`."""
         with self.session() as log:
