@@ -14,11 +14,15 @@ from affidavit.testing.conformance import (
     EventIndexSuite,
     EventStoreSuite,
     FollowerSuite,
+    HoldStoreSuite,
     LoginStoreSuite,
     LogWriterSuite,
     ManifestStoreSuite,
     OrganizationStoreSuite,
+    PastStoreSuite,
+    PolicyStoreSuite,
     QueueSuite,
+    RangeStoreSuite,
     SessionStoreSuite,
     TokenStoreSuite,
 )
@@ -75,6 +79,22 @@ class TestAlarmStore(AlarmStoreSuite):
 
 
 class TestOrganizationStore(OrganizationStoreSuite):
+    pass
+
+
+class TestPolicyStore(PolicyStoreSuite):
+    pass
+
+
+class TestHoldStore(HoldStoreSuite):
+    pass
+
+
+class TestPastStore(PastStoreSuite):
+    pass
+
+
+class TestRangeStore(RangeStoreSuite):
     pass
 
 

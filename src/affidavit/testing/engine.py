@@ -6,6 +6,7 @@ from typing import Protocol
 
 from affidavit.storage.log import AlarmStore, LogStore, LogWriter, ManifestStore, Queue
 from affidavit.storage.protocols import EventIndex, EventStore, Follower
+from affidavit.storage.retention import HoldStore, PastStore, PolicyStore, RangeStore
 from affidavit.storage.settings import CatalogStore, LoginStore, OrganizationStore, SessionStore, TokenStore
 
 __all__ = ["Engine", "LogSide", "Stores"]
@@ -55,6 +56,26 @@ class Stores(Protocol):
     @property
     def catalogs(self) -> CatalogStore:
         """Pushed catalogs."""
+        ...
+
+    @property
+    def policies(self) -> PolicyStore:
+        """Retention policies."""
+        ...
+
+    @property
+    def holds(self) -> HoldStore:
+        """Legal holds."""
+        ...
+
+    @property
+    def past(self) -> PastStore:
+        """Finds events by action and id."""
+        ...
+
+    @property
+    def ranges(self) -> RangeStore:
+        """Closed ranges of ids."""
         ...
 
     @property

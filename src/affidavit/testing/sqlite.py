@@ -9,6 +9,7 @@ from affidavit.storage.protocols import Follower
 from affidavit.storage.sqlite.database import SqliteDatabase, migrate_file
 from affidavit.storage.sqlite.follower import IndexFollower
 from affidavit.storage.sqlite.log_writer import SqliteLogWriter
+from affidavit.storage.sqlite.retention import SqliteHolds, SqlitePast, SqlitePolicies, SqliteRanges
 from affidavit.storage.sqlite.settings import (
     SqliteCatalogs,
     SqliteLogins,
@@ -45,6 +46,10 @@ class SqliteStores:
         self.logins = SqliteLogins(self.database)
         self.sessions = SqliteSessions(self.database)
         self.catalogs = SqliteCatalogs(self.database)
+        self.policies = SqlitePolicies(self.database)
+        self.holds = SqliteHolds(self.database)
+        self.past = SqlitePast(self.database)
+        self.ranges = SqliteRanges(self.database)
 
     def follower(self) -> Follower:
         """A new follower of the index."""

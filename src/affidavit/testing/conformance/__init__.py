@@ -23,6 +23,12 @@ from affidavit.testing.conformance.log import (
     ManifestStoreSuite,
     QueueSuite,
 )
+from affidavit.testing.conformance.retention import (
+    HoldStoreSuite,
+    PastStoreSuite,
+    PolicyStoreSuite,
+    RangeStoreSuite,
+)
 from affidavit.testing.conformance.settings import (
     CatalogStoreSuite,
     LoginStoreSuite,
@@ -37,11 +43,15 @@ __all__ = [
     "EventIndexSuite",
     "EventStoreSuite",
     "FollowerSuite",
+    "HoldStoreSuite",
     "LogWriterSuite",
     "LoginStoreSuite",
     "ManifestStoreSuite",
     "OrganizationStoreSuite",
+    "PastStoreSuite",
+    "PolicyStoreSuite",
     "QueueSuite",
+    "RangeStoreSuite",
     "SessionStoreSuite",
     "TokenStoreSuite",
 ]
