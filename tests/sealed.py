@@ -23,7 +23,8 @@ from affidavit.config import Settings
 from affidavit.core.event import Draft, RecordedBy
 from affidavit.core.note import parse_verifier
 from affidavit.core.row import Row, StoredEvent
-from affidavit.log.incarnation import Accepted, Reopened
+from affidavit.log.incarnation import Accepted, Record, Reopened
+from affidavit.log.rotation import RecordAll
 from affidavit.log.sequencer import Sequencer
 from affidavit.recorder.intake import Rights
 from affidavit.storage.log import Alarm
@@ -37,6 +38,7 @@ from affidavit.wiring.log import (
     log_standing,
     may_make_log,
     open_signer,
+    record_all,
     recorder,
     reopen_log,
 )
@@ -177,9 +179,12 @@ class World:
         """Kind and subject of what stands against the log."""
         return [(each.kind, each.subject) for each in self.alarms()]
 
-    def _record(self) -> Callable[[str, str, Mapping[str, str | int]], StoredEvent]:
-        audit = AccessEvents(self._ours, "cli")
-        return recorder(self.database, audit, local_credential("kim"))
+    def _record(self) -> Record:
+        return recorder(self.database, AccessEvents(self._ours, "cli"), local_credential("kim"))
+
+    def record_all(self) -> RecordAll:
+        """What commands record many of our own events with."""
+        return record_all(self.database, AccessEvents(self._ours, "cli"), local_credential("kim"))
 
     def _ours(self, drafts: Sequence[Draft], organization: str, by: RecordedBy | None) -> list[Row]:
         self.clock.forward(1_000)
