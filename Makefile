@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INTEROP := .venv-interop
+BENCH := .venv-bench
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 COMPILE := $(BIN)/pip-compile --quiet --strip-extras --generate-hashes --unsafe-package affidavit --no-annotate --no-header \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options
@@ -37,14 +38,21 @@ tests/interop/node_modules/.package-lock.json: tests/interop/package-lock.json
 	npm ci --loglevel=error --prefix tests/interop
 	touch $@
 
+$(BENCH)/.installed: requirements/bench.txt
+	test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements/bench.txt
+	touch $@
+
 lock: ## write the lock files anew, with the newest versions that pyproject.toml admits
 	$(COMPILE) --upgrade --all-extras --output-file requirements/dev.txt pyproject.toml requirements/dev.in
 	$(COMPILE) --extra server --constraint requirements/dev.txt --output-file requirements/server.txt pyproject.toml
 	$(COMPILE) --upgrade --output-file requirements/interop.txt requirements/interop.in
-	sed -i -e '/^#/d' -e '/^$$/d' requirements/dev.txt requirements/server.txt requirements/interop.txt
+	$(COMPILE) --upgrade --output-file requirements/bench.txt requirements/bench.in
+	sed -i -e '/^#/d' -e '/^$$/d' requirements/dev.txt requirements/server.txt requirements/interop.txt requirements/bench.txt
 	sed -i '1i # Made by make lock: every package that development needs, with the hashes of all its files.' requirements/dev.txt
 	sed -i '1i # Made by make lock: every package that the server needs, with the hashes of all its files.' requirements/server.txt
 	sed -i '1i # Made by make lock: the programs that check our proofs, with the hashes of all their files.' requirements/interop.txt
+	sed -i '1i # Made by make lock: what make bench measures us against, with the hashes of all files.' requirements/bench.txt
 	npm update --loglevel=error --package-lock-only --prefix tests/interop
 
 demo: install ## fill a database with a believable company, serve it, print a login link
@@ -71,10 +79,10 @@ chromium: install
 requirements: install ## write docs/requirements.md from the marks on the tests
 	$(BIN)/python tools/requirements.py
 
-bench: install ## measure against the raw engine, up to a million events
+bench: install $(BENCH)/.installed ## measure against the raw engine, up to a million events
 	$(BIN)/python -m bench
 
-bench-large: install ## the same at ten million events
+bench-large: install $(BENCH)/.installed ## the same at ten million events
 	$(BIN)/python -m bench --large
 
 soak: install ## the long runs: kill the server and its worker fifty times under load; log in runs/soak.log
@@ -93,5 +101,5 @@ build: install ## the wheel, the source archive and the verifier as one file, in
 	$(BIN)/python tools/join_verifier.py dist/affidavit-verify.py
 
 clean: ## remove what make made, .venv included
-	rm -rf $(VENV) $(INTEROP) tests/interop/node_modules dist build site .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(INTEROP) $(BENCH) tests/interop/node_modules dist build site .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +

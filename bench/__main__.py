@@ -10,12 +10,23 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from bench import export, footprint, library, pages, recording, sequencing, verification
+from bench import export, footprint, library, pages, peers, recording, sequencing, verification
 from bench.results import RESULTS, Results
 from bench.stores import fill
 
 MILLION = 1_000_000
-PARTS = ("library", "batches", "single", "pages", "export", "memory", "bytes", "sequencing", "verify")
+PARTS = (
+    "library",
+    "batches",
+    "single",
+    "pages",
+    "export",
+    "memory",
+    "bytes",
+    "sequencing",
+    "verify",
+    "peers",
+)
 
 
 def main() -> None:
@@ -69,6 +80,7 @@ def _parts(
     empty = not large
     return [
         ("sequencing", measure_sequencing),
+        ("peers", lambda: peers.measure(results)),
         ("bytes", measure_bytes),
         ("library", lambda: library.measure(results, folder, None, "empty table") if empty else None),
         ("library", lambda: library.measure(results, folder, filled(), label)),

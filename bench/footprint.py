@@ -11,6 +11,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from affidavit.storage.sqlite.connect import index_path
+from affidavit.storage.sqlite.log_file import log_path
 from bench.data import MAIN, Source
 from bench.lag import Lag
 from bench.load import post
@@ -26,15 +27,15 @@ SECONDS: Final = 15
 
 
 def measure_bytes(results: Results, path: Path, events: int) -> None:
-    """Add the row of bytes per event of a closed store of lean events: both files, everything in them."""
-    app, index = path.stat().st_size / events, index_path(path).stat().st_size / events
+    """Add the row of bytes per event of a closed, sealed store of lean events: all files with all in them."""
+    app, index, log = (each.stat().st_size / events for each in (path, index_path(path), log_path(path)))
     results.add(
         at_most(
             f"bytes per event, {events:,} events",
-            app + index,
+            app + index + log,
             1_000,
             unit="B",
-            note=f"events {app:.0f}, index {index:.0f}",
+            note=f"events {app:.0f}, index {index:.0f}, log {log:.0f}",
         )
     )
 
