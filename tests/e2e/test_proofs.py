@@ -339,6 +339,9 @@ def test_the_command_writes_bundles_and_receipts(running: Server, tmp_path: Path
     assert running.verified(target, origin).verified == said["entries"] == 1
     (said,) = running.program.json("export", *common, "--format", "ndjson", "--proofs", "--json")
     assert running.verified(target, origin).verified == said["events"] >= 30
+    receipt = tmp_path / "receipt.json"
+    receipt.write_text(running.program.run("show", ids[4], "--organization", "files", "--receipt").out)
+    assert running.verified(receipt, origin).verified == 1
     for flags in (
         ("--format", "csv", "--proofs"),
         ("--format", "ndjson", "--range", "0:1"),

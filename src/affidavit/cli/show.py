@@ -1,4 +1,4 @@
-"""``affidavit show``: everything that one event says."""
+"""``affidavit show``: everything that one event says, or what proves that it is in the log."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from affidavit.cli.instance import credential, opened
 from affidavit.cli.options import NOTHING_GIVEN, Common
-from affidavit.cli.output import Json, console, print_json, wants_json
+from affidavit.cli.output import Json, console, line, print_json, wants_json
 from affidavit.core.ids import parse_id
 from affidavit.core.row import encode_event
 
@@ -19,6 +19,9 @@ def command(
     id: Annotated[str, Parameter(help="Id of the event.")],
     /,
     *,
+    receipt: Annotated[
+        bool, Parameter(negative=(), help="Print its receipt instead: leaf, values and proof, for verify.")
+    ] = False,
     json: Json = None,
     common: Common = NOTHING_GIVEN,
 ) -> None:
@@ -28,6 +31,9 @@ def command(
     with opened(settings) as instance:
         reach = credential().organizations if settings.organization is None else (settings.organization,)
         event = instance.reader.get(reach, event_id)
+        if receipt:
+            line(instance.receipts.receipt(event).decode(), json=True)
+            return
         title = instance.catalogs.title(event.action)
         if wants_json(json):
             print_json(encode_event(event, title))

@@ -94,25 +94,18 @@ class Entries:
             LogMismatch, RowTooNew: as in :meth:`read`.
         """
         rows = {row.seq: row.values for row in self._events.rows([leaf.seq for leaf in leaves])}
+        # Read after the rows: the manifest of a pruning is there before its first row goes.
+        pruned = self.prunings(tree) if len(rows) < len(leaves) else []
         found = []
         for leaf in leaves:
             values = rows.get(leaf.seq)
-            found.append(self._gone(tree, leaf) if values is None else entry_of(tree, leaf, values))
+            found.append(_gone(tree, leaf, pruned) if values is None else entry_of(tree, leaf, values))
         return found
 
     def event(self, seq: int) -> StoredEvent | None:
         """The event at a place in recording order; ``None`` where its row is gone."""
         found = self._events.after(seq - 1, 1)
         return found[0] if found and found[0].seq == seq else None
-
-    def _gone(self, tree: Tree, leaf: Sealed) -> Entry:
-        # Read each time: the manifest of a pruning is there before its first row goes.
-        if not any(body.explains(leaf.index) for body in self.prunings(tree)):
-            raise LogMismatch(
-                f"The event of leaf {leaf.index} of {tree.origin} is gone and no manifest says why."
-                " See: affidavit fsck"
-            )
-        return Entry(leaf.index, leaf.hash, None)
 
     def prunings(self, tree: Tree) -> list[ManifestBody]:
         """What was pruned from a tree."""
@@ -135,6 +128,15 @@ class Entries:
                 )
             leaves.append(entry.leaf)
         return leaves
+
+
+def _gone(tree: Tree, leaf: Sealed, pruned: Sequence[ManifestBody]) -> Entry:
+    if not any(body.explains(leaf.index) for body in pruned):
+        raise LogMismatch(
+            f"The event of leaf {leaf.index} of {tree.origin} is gone and no manifest says why."
+            " See: affidavit fsck"
+        )
+    return Entry(leaf.index, leaf.hash, None)
 
 
 def entry_of(tree: Tree, leaf: Sealed, values: Sequence[Any]) -> Entry:
