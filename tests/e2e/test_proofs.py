@@ -378,3 +378,30 @@ def test_a_broken_export_parameter_is_named(
     assert answer.status_code == 400, answer.text
     assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
     assert not client.get("/api/v1/events", params={"action": "audit.export.requested"}).json()["events"]
+
+
+def test_after_an_erasure_proofs_hold_and_claims_end(running: Server, tmp_path: Path) -> None:
+    """Attack case 61: the bundle explains what is gone; a token that was erased cannot claim its event."""
+    reader = running.client("erased")
+    writer = running.client("erased", abilities=(WRITE,))
+    record(reader, 5)
+    (event_id,) = record(writer, actor={"type": "user", "id": "eva", "email": "eva@example.org"})
+    origin = published(reader, event_id)
+    before = tmp_path / "before.json"
+    before.write_bytes(writer.get(f"/api/v1/events/{event_id}/receipt").content)
+    erase = ("erase", "--organization", "erased", "--subject", "eva", "--basis", "GDPR 17", "--json")
+    done = running.program.run(*erase)
+    assert done.code == 0, done
+    assert reader.get(f"/api/v1/events/{event_id}").json()["redacted"] == ["actor"]
+    assert writer.get(f"/api/v1/events/{event_id}/receipt").status_code == 404
+    after = reader.get(f"/api/v1/events/{event_id}/receipt")
+    assert b"eva" not in after.content
+    file = tmp_path / "bundle.zip"
+    for asked in ({}, {"action": "user.update"}):
+        answer = reader.get("/api/v1/events/export", params={"format": "bundle", **asked})
+        file.write_bytes(answer.content)
+        verdict = running.verified(file, origin)
+        assert verdict.sound, [failure.line() for failure in verdict.failures]
+        assert verdict.redacted == 1
+        assert b"eva@" not in b"".join(members_of(answer.content).values())
+    assert running.verified(before, origin).verified == 1
