@@ -12,10 +12,14 @@ import pytest
 
 from affidavit.core.event import Actor
 from affidavit.core.manifest import ManifestBody, erasure_entries, prune_entries
+from affidavit.core.merkle import leaf_hash
 from affidavit.core.row import COLUMNS
+from affidavit.core.sealing import leaf_of_event
 from affidavit.errors import InvalidQuery, LogMismatch, NotFound, NotPublished
 from affidavit.export.leaves import parse_range
 from affidavit.storage.redaction import Redaction
+from affidavit.storage.repair import Opening
+from affidavit.storage.sqlite.log_repair import SqliteLogRepair
 from affidavit.storage.sqlite.redaction import SqliteRedactor
 from tests.evidence import Evidence, filter_of, lines, members_of, rezip
 from tests.rfc6962 import NaiveTree
@@ -394,3 +398,35 @@ def test_another_range_is_refused(text: str) -> None:
     """Attack cases 23 and 35: signs, spaces, other digits, numbers without bound."""
     with pytest.raises(InvalidQuery):
         parse_range(text)
+
+
+def test_each_incarnation_is_a_bundle_of_its_own(evidence: Evidence) -> None:
+    """Attack case 67: after a reopening every event is in the bundle of one tree, leaf 0 of it first."""
+    before = evidence.record(5)
+    old = evidence.publish()
+    after = evidence.record(3)
+    evidence.clock.forward()
+    restored = evidence.ours("log.restored", facts={"checkpoint": "", "reason": "a test"})
+    repair = SqliteLogRepair(evidence.path, evidence.stores.database.log_path, evidence.writer)
+    leaf = leaf_hash(leaf_of_event(restored, old.hex_digits).entry)
+    opening = Opening("acme", old.host, old.hex_digits, 2, restored.seq, leaf)
+    repair.reopen([opening], repair.last_match())
+    evidence.sequencer.forget()
+    later = evidence.record(2)
+    new = evidence.publish()
+    assert (new.incarnation, new.origin) == (2, f"{old.host}/{old.hex_digits}/2")
+    for incarnation, expected, tree in ((1, before, old), (2, [restored, *after, *later], new)):
+        for asked in (filter_of(), filter_of(start_date="2020-01-01")):
+            bundle, _ = evidence.bundle(asked=asked, incarnation=incarnation)
+            members = members_of(bundle)
+            found = [json.loads(line)["id"] for line in members["entries.ndjson"].splitlines()]
+            assert found == [_text(event.id) for event in expected]
+            verdict = evidence.verify(bundle, tree)
+            assert verdict.sound, [failure.line() for failure in verdict.failures]
+            assert not evidence.verify(bundle, old if tree is new else new).sound
+    assert members_of(evidence.bundle()[0])["checkpoint"].startswith(new.origin.encode())
+    ours = members_of(evidence.bundle(incarnation=1)[0]) | {
+        "checkpoint": members_of(evidence.bundle()[0])["checkpoint"]
+    }
+    for tree in (old, new):
+        assert not evidence.verify(rezip(ours.items()), tree).sound
