@@ -34,6 +34,8 @@ from tools.join_verifier import imports_of, joined, modules_of
 
 TRUST = Trust.of([parse_verifier(LOG.vkey)])
 NOW = 1_780_000_000
+BUNDLES = Path(__file__).parents[1] / "vectors" / "bundle-v1"
+EXPECTED = json.loads((BUNDLES / "verdicts.json").read_text())
 
 
 # One file
@@ -82,15 +84,32 @@ def files(folder: Path) -> Iterator[Path]:
 
 
 def test_the_single_file_and_the_package_agree(single: Path, tmp_path: Path) -> None:
-    """Same verdict, byte for byte, and same exit code on every kind of evidence."""
+    """Same verdict, byte for byte, and same exit code on every vector and on what is broken."""
     codes = set()
-    for path in files(tmp_path):
+    for path in [*files(tmp_path), *(BUNDLES / name for name in EXPECTED)]:
         verdict = verdict_of(Asked(str(path), (LOG.vkey, WITNESS.vkey)), NOW)
         done = run_alone(single, str(path), "--key", LOG.vkey, "--key", WITNESS.vkey, "--json")
         assert json.loads(done.stdout) == verdict.as_json(), path.name
         assert done.returncode == verdict.exit_code
         codes.add(done.returncode)
     assert codes == {0, 1, 2}
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_the_frozen_vectors_verify_for_ever(name: str) -> None:
+    """Bundles and receipts of version 1, with what they must be counted as."""
+    keys = json.loads((BUNDLES / "keys.json").read_text())
+    verdict = verdict_of(Asked(str(BUNDLES / name), (keys["log"], keys["witness"])), NOW)
+    assert {key: verdict.as_json()[key] for key in EXPECTED[name]} == EXPECTED[name]
+    assert (verdict.sound, verdict.failed) == (True, 0)
+
+
+def test_the_frozen_bundle_extends_the_frozen_checkpoint() -> None:
+    """The kept checkpoint of the vectors is a beginning of their tree."""
+    keys = json.loads((BUNDLES / "keys.json").read_text())
+    since = str(BUNDLES / "kept.checkpoint")
+    for name in ("range.zip", "part.zip", "filtered.zip"):
+        assert verdict_of(Asked(str(BUNDLES / name), (keys["log"],), since=since), NOW).exit_code == 0
 
 
 def test_the_single_file_holds_the_text_of_every_module(single: Path) -> None:
