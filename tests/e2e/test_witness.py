@@ -10,14 +10,14 @@ from base64 import b64decode
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 from affidavit.config import Settings
 from affidavit.core.checkpoint import Opened, open_checkpoint
 from affidavit.core.note import Verifier, parse_verifier
-from affidavit.core.policy import parse_policy
+from affidavit.core.policy import Policy, parse_policy
 from affidavit.core.unsound import UnknownSigner
 from affidavit.wiring.log import key_file
 from tests.e2e.program import Program
@@ -95,6 +95,15 @@ class Site:
         rows = self.ask("SELECT coalesce(max(size), 0) FROM affidavit_checkpoints")
         return int(str(rows[0][0])) if rows else 0
 
+    def recorded(self) -> int:
+        """How many events there are; reading evidence is one, too."""
+        file = self.folder / "affidavit-data" / "affidavit.db"
+        with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
+            ((count,),) = database.execute(
+                "SELECT count(*) FROM affidavit_events WHERE organization = 'acme'"
+            )
+        return int(count)
+
     def alarms(self) -> dict[str, str]:
         """Kind to text."""
         return {str(kind): str(text) for kind, text in self.ask("SELECT kind, text FROM affidavit_alarms")}
@@ -116,6 +125,23 @@ class Site:
         ((note,),) = self.ask(f"SELECT note FROM affidavit_checkpoints WHERE size = {size}")
         assert isinstance(note, bytes)
         return open_checkpoint(note, [parse_verifier(self.vkey)], witnesses, origin=self.origin)
+
+    def verdict(self, policy: Policy | None = None) -> dict[str, Any]:
+        """What a stranger says of a bundle, with the log's key alone or with the policy of its witnesses."""
+        bundle = self.folder / "bundle.zip"
+        bundle.unlink(missing_ok=True)
+        assert self.program.run("export", "--format", "bundle", "--output", bundle).code == 0
+        if policy is None:
+            trusted = ["--key", self.vkey]
+        else:
+            file = self.folder / "trusted"
+            file.write_text(f"log {self.vkey}\n{(self.folder / 'policy').read_text()}")
+            trusted = ["--policy", str(file)]
+        ended = self.program.run("verify", bundle, *trusted, "--json")
+        (verdict,) = ended.documents
+        assert ended.code == (0 if verdict["sound"] else 1)
+        assert isinstance(verdict, dict)
+        return verdict
 
     def cosigned_by(self, size: int, running: Running) -> bool:
         """Whether a witness has cosigned this size."""
@@ -151,22 +177,33 @@ def test_a_quorum_of_two_with_one_witness_killed(site: Site) -> None:
         policy.check_quorum(witness for witness, _ in opened.cosigned)
         assert all(abs(seconds - time.time()) < PATIENCE for _, seconds in opened.cosigned)
         assert site.alarms() == {}
+        assert site.verdict()["memory"] == "signed by the operator only"
+        verdict = site.verdict(policy)
+        assert (verdict["sound"], verdict["verified"]) == (True, 1)
+        assert {each["name"] for each in verdict["witnesses"]} == {"w1.example", "w2.example"}
 
         first.process.kill()
         first.process.wait()
         site.record("user.logout")
+        size = site.recorded()
         with site.worker("--policy", "policy"):
-            until(lambda: site.cosigned_by(2, second), "the cosignature of the one that lives")
+            until(lambda: site.cosigned_by(size, second), "the cosignature of the one that lives")
             until(lambda: len(site.alarms()) == 2, "both alarms")
-            opened = site.opened(2, list(policy.witness_keys))
-            with pytest.raises(UnknownSigner, match="missing of w1"):
-                policy.check_quorum(witness for witness, _ in opened.cosigned)
-            alarms = site.alarms()
-            assert "does not answer" in alarms["witness_unreachable"]
-            assert "missing of w1" in alarms["witness_quorum"]
-            with site.witness("w1", first.url.removeprefix("http://")):
-                until(lambda: site.cosigned_by(2, first), "the cosignature of the one that came back")
-                until(lambda: site.alarms() == {}, "no alarm")
+        alarms = site.alarms()
+        assert "does not answer" in alarms["witness_unreachable"]
+        assert "missing of w1" in alarms["witness_quorum"]
+        opened = site.opened(size, list(policy.witness_keys))
+        with pytest.raises(UnknownSigner, match="missing of w1"):
+            policy.check_quorum(witness for witness, _ in opened.cosigned)
+        verdict = site.verdict(policy)
+        assert verdict["sound"] is False
+        assert "missing of w1" in str(verdict["failures"])
+        assert site.verdict()["sound"] is True
+
+        size = site.recorded()
+        with site.witness("w1", first.url.removeprefix("http://")), site.worker("--policy", "policy"):
+            until(lambda: site.cosigned_by(size, first), "the cosignature of the one that came back")
+            until(lambda: site.alarms() == {}, "no alarm")
 
 
 def test_a_rollback_behind_the_guard_is_named_by_the_witness(site: Site) -> None:
