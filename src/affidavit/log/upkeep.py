@@ -21,7 +21,7 @@ log = logging.getLogger("affidavit.log")
 CLAIM_AT = 256
 """Waiting events at which a claim is made at once; fewer are claimed once a second."""
 AGE = 1.0
-"""Seconds between two claims of a few events, and between two rounds of signing."""
+"""Seconds between two claims of a few events. The signer keeps its own pace."""
 RETRY = 2.0
 """Seconds after an error until the log is tried again."""
 
@@ -78,7 +78,7 @@ class Upkeep:
         self._monotonic = monotonic
         self._clock = clock
         self._parts: LogParts | None = None
-        self._claimed = self._signed = float("-inf")
+        self._claimed = float("-inf")
         self._rest: dict[str, float] = {}
         self._said: dict[str, str] = {}
 
@@ -92,7 +92,7 @@ class Upkeep:
         if parts is None:
             return False
         busy = bool(self._guarded("sequence", lambda: self._sequence(parts)))
-        self._guarded("sign", lambda: self._sign(parts))
+        busy |= bool(self._guarded("sign", parts.signer.step))
         if parts.cosigner is not None:
             self._guarded("cosign", parts.cosigner.step)
         busy |= bool(self._guarded("task", parts.tasks.step))
@@ -118,12 +118,6 @@ class Upkeep:
         # Also where nothing waits: only a claim sees that the database of events is one from before.
         self._claimed = now
         return parts.sequencer.step() > 0 and waiting >= CLAIM_AT
-
-    def _sign(self, parts: LogParts) -> None:
-        now = self._monotonic()
-        if now - self._signed >= AGE:
-            self._signed = now
-            parts.signer.step()
 
     def _guarded(self, stage: str, work: Callable[[], T]) -> T | None:
         """Do a stage; an error is said once, kept as an alarm, and the stage rests for a moment."""

@@ -232,11 +232,15 @@ class Instance:
             "events": progress.seq + progress.behind,
             "queue_events": max(0, progress.seq + progress.behind - position),
             "queue_age_seconds": max(0, age) / 1_000_000,
-            "alarms": len(self.log.alarms()),
+            "alarms": len(self.log.alarms()) + self._log_is_lost(),
             "index_position": progress.seq,
             "index_behind_events": progress.behind,
             "index_behind_seconds": max(0, waited) / 1_000_000,
         }
+
+    def _log_is_lost(self) -> bool:
+        """There is a guard and no log file, which therefore cannot hold the alarm itself."""
+        return self.settings.guard_path.exists() and not self.log.path.exists()
 
     def close(self) -> None:
         """Commit what waits and close the files."""
