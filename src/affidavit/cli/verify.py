@@ -19,6 +19,7 @@ def command(
     target: Annotated[
         str, Parameter(help="A bundle, a receipt, NDJSON with proofs, or https://HOST/log/HEX/INCARNATION.")
     ],
+    /,
     *,
     key: Annotated[
         list[str] | None,
