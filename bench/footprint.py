@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import http.client
+import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -29,13 +30,17 @@ SECONDS: Final = 15
 def measure_bytes(results: Results, path: Path, events: int) -> None:
     """Add the row of bytes per event of a closed, sealed store of lean events: all files with all in them."""
     app, index, log = (each.stat().st_size / events for each in (path, index_path(path), log_path(path)))
+    with closing(sqlite3.connect(index_path(path))) as file:
+        (size,), (free,) = (
+            file.execute(f"PRAGMA {name}").fetchone() for name in ("page_size", "freelist_count")
+        )
     results.add(
         at_most(
             f"bytes per event, {events:,} events",
             app + index + log,
             1_000,
             unit="B",
-            note=f"events {app:.0f}, index {index:.0f}, log {log:.0f}",
+            note=f"events {app:.0f}, index {index:.0f}, {free * size / events:.0f} of it free, log {log:.0f}",
         )
     )
 

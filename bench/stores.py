@@ -18,6 +18,7 @@ from affidavit.recorder.intake import Intake, Rights
 from affidavit.storage.sqlite.connect import index_path
 from affidavit.storage.sqlite.database import SqliteDatabase, migrate_file
 from affidavit.storage.sqlite.follower import IndexFollower
+from affidavit.storage.sqlite.log_file import log_path
 from affidavit.wiring import Instance, clock, open_store
 from affidavit.wiring.work import open_parts
 from affidavit.worker import Supervisor
@@ -31,8 +32,9 @@ _IMPORTS = Rights(may_import=True)
 
 
 def settings_of(database: Path) -> Settings:
-    """Settings of a program that works on this file."""
-    return Settings(database=f"sqlite:///{database}", data_dir=database.parent / "data", listen="127.0.0.1:0")
+    """Settings of a program that works on this file, with a key and a guard for it alone."""
+    folder = database.parent / "data" / database.stem
+    return Settings(database=f"sqlite:///{database}", data_dir=folder, listen="127.0.0.1:0")
 
 
 def intake(now: Callable[[], int] = clock) -> Intake:
@@ -57,6 +59,7 @@ def fill(path: Path, events: int, *, lean: bool = False, say: Callable[[str], No
     if index_path(path).exists():
         say(f"{path} is there already")
         return
+    _forget(path)
     begun = time.perf_counter()
     now = clock() - DAYS * DAY
     step = DAYS * DAY // events
@@ -99,15 +102,24 @@ def seal(path: Path) -> None:
 
 
 def copy(path: Path, to: Path) -> Path:
-    """A copy of a closed store, index included."""
-    shutil.copyfile(path, to)
-    shutil.copyfile(index_path(path), index_path(to))
+    """A copy of a closed store: events, index, log, key and guard."""
+    _forget(to)
+    for part in (lambda file: file, index_path, log_path):
+        shutil.copyfile(part(path), part(to))
+    shutil.copytree(settings_of(path).data_dir, settings_of(to).data_dir)
     return to
+
+
+def _forget(path: Path) -> None:
+    """Take away the key and the guard of a database that is gone, which would guard no other."""
+    shutil.rmtree(settings_of(path).data_dir, ignore_errors=True)
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[Instance]:
     """The product on a file, made where it is missing."""
+    if not path.exists():
+        _forget(path)
     instance = open_store(settings_of(path), migrate=True)
     try:
         yield instance
