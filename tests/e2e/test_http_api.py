@@ -84,6 +84,11 @@ def record(client: httpx2.Client, *events: dict[str, Any]) -> list[str]:
     return [one["id"] for one in answer.json()["events"]]
 
 
+def recorded_part(read: dict[str, Any]) -> dict[str, Any]:
+    """An event without where it stands in the log, which changes from one moment to the next."""
+    return {name: value for name, value in read.items() if name not in ("state", "index")}
+
+
 def problem(answer: httpx2.Response, status: int) -> dict[str, Any]:
     """The problem document of an answer that must have this status."""
     assert answer.status_code == status, answer.text
@@ -120,7 +125,7 @@ def test_one_event_comes_back_as_it_was_sent(server: Server) -> None:
     assert read["recorded_by"]["type"] == "api_token"
     assert read["recorded_by"]["address"] == "127.0.0.1"
     listed = client.get("/api/v1/events", params={"action": "user.update"}).json()["events"]
-    assert listed == [read]
+    assert list(map(recorded_part, listed)) == [recorded_part(read)]
 
 
 def _recently() -> str:
@@ -292,7 +297,7 @@ def test_the_programmatic_export_follows_continuation_tokens(server: Server) -> 
         found += page["events"]
     assert [one["id"] for one in found] == list(reversed(ids))
     same = client.get("/api/v1/events", params={"limit": 1000, "action": "user.update", "start_date": today})
-    assert same.json()["events"] == found[:1000]
+    assert list(map(recorded_part, same.json()["events"])) == list(map(recorded_part, found[:1000]))
 
 
 @pytest.mark.requirement("R146")

@@ -69,7 +69,7 @@ def _moment(microseconds: int) -> str:
 
 def _actor(groups: Mapping[str, Any], event: StoredEvent) -> str:
     if "actor" in event.redacted:
-        return "erased"
+        return "expired" if event.expired else "erased"
     actor = groups.get("actor", {})
     text = visible(str(actor.get("email") or actor.get("name") or actor.get("id", "")))
     if "on_behalf_of" in groups:
@@ -128,7 +128,9 @@ def _clear_fields(event: StoredEvent) -> list[tuple[str, str]]:
         "source": event.source + (" (imported)" if event.imported else ""),
         "parent_id": format_id(event.parent_id) if event.parent_id else None,
         "facts": event.facts,
-        "redacted": ", ".join(event.redacted) or None,
+        "state": event.state + (f" (entry {event.place.index} of the log)" if event.place else ""),
+        "expired": "its values were kept as long as the retention policy says" if event.expired else None,
+        "redacted": None if event.expired else ", ".join(event.redacted) or None,
         "inconsistent": ", ".join(event.inconsistent) or None,
     }
     return [(name, value) for name, value in fields.items() if value is not None]
