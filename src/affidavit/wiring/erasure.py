@@ -54,7 +54,8 @@ def registry_of(database: SqliteDatabase, redactor: Redactor) -> Registry:
         SqliteNames(database),
         SqliteTaskCopies(database),
     )
-    return Registry(copies, (redactor.scrub, index.scrub, lambda: _scrub(database.log_path)))
+    scrubs = (redactor.scrub, index.scrub, lambda: _scrub(database.log_path))
+    return Registry(copies, scrubs, index.close)
 
 
 def _scrub(path: Path) -> bool:

@@ -64,11 +64,15 @@ class Registry:
         copies: the events first; what is derived from them after.
         scrubs: each empties the write-ahead log of one file, so that freed pages hold nothing; true where it
             could. Whoever deletes overwrites what it deletes.
+        rest: lets go of what the scrubs hold between two steps.
     """
 
-    def __init__(self, copies: Sequence[Copies], scrubs: Sequence[Callable[[], bool]]) -> None:
+    def __init__(
+        self, copies: Sequence[Copies], scrubs: Sequence[Callable[[], bool]], rest: Callable[[], None]
+    ) -> None:
         self.copies = tuple(copies)
         self._scrubs = tuple(scrubs)
+        self._rest = rest
 
     def erase(self, erasure: Erasure) -> TaskSteps:
         """Erase everywhere."""
@@ -87,9 +91,12 @@ class Registry:
 
     def scrub(self) -> TaskSteps:
         """Empty the write-ahead logs of all files."""
-        for scrub in self._scrubs:
-            while not scrub():
-                yield WAITING
+        try:
+            for scrub in self._scrubs:
+                while not scrub():
+                    yield WAITING
+        finally:
+            self._rest()
         return {}
 
 

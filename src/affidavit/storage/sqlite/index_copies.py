@@ -19,6 +19,7 @@ from affidavit.storage.copies import MOST_NAMED, Erasure, Pieces, Places
 from affidavit.storage.sqlite import index_file
 from affidavit.storage.sqlite.connect import connect, inode, translated
 from affidavit.storage.sqlite.redaction import empty_wal
+from affidavit.storage.sqlite.slack import SlackWiper
 from affidavit.storage.sqlite.terms import email_hash, prefixes, terms_of
 
 __all__ = ["SqliteIndexCopies"]
@@ -52,6 +53,7 @@ class SqliteIndexCopies:
     def __init__(self, database: Path, index: Path) -> None:
         self._database = database
         self._index = index
+        self._slack = SlackWiper(index)
 
     def erase(self, erasure: Erasure) -> Pieces:
         """Take away every term of the erased events, and every address, that no event supports."""
@@ -101,9 +103,15 @@ class SqliteIndexCopies:
             self._delete_terms(opened, keys)
 
     def scrub(self) -> bool:
-        """Empty the write-ahead log of the index file; false where somebody was in the way."""
+        """Leave nothing in free pages and the write-ahead log; false where it must be called again."""
         with self._open() as opened:
-            return opened is None or empty_wal(self._index, opened.file)
+            if opened is None:
+                return True
+            return empty_wal(self._index, opened.file) and self._slack.step(opened.file)
+
+    def close(self) -> None:
+        """Let go of what :meth:`scrub` holds between two calls."""
+        self._slack.close()
 
     @contextmanager
     def _open(self) -> Iterator[_Opened | None]:

@@ -17,6 +17,7 @@ from affidavit.core.leaf import LEAF_GROUPS, digest_of, parse_remains, salts_of,
 from affidavit.core.unsound import Malformed
 from affidavit.storage.redaction import HOLD_SECONDS, PermitKind, Redaction
 from affidavit.storage.sqlite.connect import connect, inode, translate, translated
+from affidavit.storage.sqlite.slack import SlackWiper
 
 __all__ = ["SqliteRedactor", "empty_wal"]
 
@@ -45,6 +46,7 @@ class SqliteRedactor:
         self.path = path
         self._monotonic = monotonic
         self._connection, self._inode = self._open()
+        self._slack = SlackWiper(path)
 
     def _open(self) -> tuple[sqlite3.Connection, tuple[int, int] | None]:
         connection = connect(self.path, writer=True, synchronous="NORMAL")
@@ -95,10 +97,14 @@ class SqliteRedactor:
 
     def scrub(self) -> bool:
         """See the role."""
-        return empty_wal(self.path, self._connection)
+        if not empty_wal(self.path, self._connection):
+            return False
+        with translated(self.path):
+            return self._slack.step(self._connection)
 
     def close(self) -> None:
         """Close the connection."""
+        self._slack.close()
         self._connection.close()
 
 
