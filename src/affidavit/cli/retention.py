@@ -11,10 +11,9 @@ from affidavit.cli.exits import Exit, Failed, UsageError
 from affidavit.cli.instance import credential, opened, writable_organization
 from affidavit.cli.options import NOTHING_GIVEN, Common
 from affidavit.cli.output import Json, line, note, print_json, print_table, wants_json
-from affidavit.cli.task import run_task
+from affidavit.cli.task import finish_task, run_task
 from affidavit.core.ids import format_id, parse_id
 from affidavit.core.times import parse_bound
-from affidavit.log.retention.expire import EXPIRE
 from affidavit.log.retention.orders import request_of
 from affidavit.log.retention.past import totals
 from affidavit.log.retention.policies import FOREVER
@@ -157,7 +156,9 @@ def _span(
 
 
 def _expire(instance: Instance, settings: Settings, name: str) -> dict[str, Any]:
-    outcome = run_task(instance, settings, EXPIRE, name, request_of(credential()))
+    # One that was interrupted goes on under its announcement.
+    task = instance.expiry_orders.order(name, credential())
+    outcome = finish_task(instance, settings, task.id)
     return {"organization": name, **outcome}
 
 
