@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -408,3 +410,47 @@ def test_after_an_erasure_proofs_hold_and_claims_end(running: Server, tmp_path: 
         assert verdict.redacted == 1
         assert b"eva@" not in b"".join(members_of(answer.content).values())
     assert running.verified(before, origin).verified == 1
+
+
+EDIT = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], timeout=30)
+for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'").fetchall():
+    connection.execute(f"DROP TRIGGER {name}")
+changed = connection.execute(
+    "UPDATE affidavit_events SET outcome = 'failure' WHERE organization = 'edited' AND id = ?",
+    (bytes.fromhex(sys.argv[2].replace("-", "")),),
+)
+assert changed.rowcount == 1
+connection.commit()
+"""
+
+
+def test_an_edited_event_leaves_by_no_way(running: Server, tmp_path: Path) -> None:
+    """Somebody edits a row in SQL: receipt, tile and evidence files stop, and name leaf and event."""
+    client = running.client("edited")
+    ids = record(client, 8)
+    origin = published(client, ids[-1])
+    database = running.program.folder / "affidavit-data" / "affidavit.db"
+    # Another process: one that opens and closes the file here would take this one's locks away.
+    subprocess.run([sys.executable, "-c", EDIT, database, ids[3]], check=True)
+    index = client.get(f"/api/v1/events/{ids[3]}").json()["index"]
+    named = f"Leaf {index} of {origin} is not that of its event {ids[3]}"
+    export = "/api/v1/events/export?format"
+    for path in (
+        f"/api/v1/events/{ids[3]}/receipt",
+        f"/log/{origin.partition('/')[2]}/tile/entries/000.p/8",
+        f"{export}=bundle",
+        f"{export}=bundle&action=user.update",
+        f"{export}=ndjson&proofs=true",
+    ):
+        answer = client.get(path)
+        assert answer.status_code == 500, path
+        assert answer.json()["type"] == "urn:affidavit:error:log_mismatch"
+        assert answer.json()["detail"].startswith(named)
+    target = tmp_path / "b.zip"
+    done = running.program.run("export", "--organization", "edited", "--format", "bundle", "--output", target)
+    assert done.code == 1
+    assert named in done.err
+    assert list(tmp_path.iterdir()) == []
+    assert client.get(f"{export}=bundle&range=0:3").status_code == 200
