@@ -17,7 +17,6 @@ from affidavit.errors import KeyUnusable, NotFound
 
 if TYPE_CHECKING:
     from affidavit.config import Settings
-    from affidavit.storage.log import Tree
     from affidavit.wiring import Instance
 
 __all__ = [
@@ -89,10 +88,10 @@ def checkpoint_command(*, common: Common = NOTHING_GIVEN) -> None:
     """Print the newest signed checkpoint of an organization's log, cosignatures included."""
     settings = common.settings()
     with opened(settings) as instance:
-        tree = _tree(instance, writable_organization(settings))
-        newest = instance.log.newest(tree.number)
+        number, origin = _newest_tree(instance, writable_organization(settings))
+        newest = instance.log.newest(number)
     if newest is None:
-        raise NotFound(f"The log {tree.origin} has no signed checkpoint yet; a running worker makes one.")
+        raise NotFound(f"The log {origin} has no signed checkpoint yet; a running worker makes one.")
     sys.stdout.write(newest.note.decode())
 
 
@@ -214,8 +213,8 @@ def key_show_command(*, common: Common = NOTHING_GIVEN) -> None:
 
     settings = common.settings()
     with opened(settings) as instance:
-        tree = _tree(instance, writable_organization(settings))
-    line(key_file(settings).load().newest.verifier(tree.origin).vkey)
+        _, origin = _newest_tree(instance, writable_organization(settings))
+    line(key_file(settings).load().newest.verifier(origin).vkey)
 
 
 def key_list_command(*, json: Json = None, common: Common = NOTHING_GIVEN) -> None:
@@ -267,14 +266,14 @@ def _told(fingerprint: str, what: str, json: bool | None) -> None:
         line(f"{fingerprint} {what}")
 
 
-def _tree(instance: Instance, organization: str) -> Tree:
-    """The newest log of an organization."""
+def _newest_tree(instance: Instance, organization: str) -> tuple[int, str]:
+    """Number and origin of the newest log of an organization."""
     trees = instance.log.trees(organization)
     if not trees:
         raise NotFound(
             f"The organization {organization!r} has no log yet; the worker begins it with the first event."
         )
-    return trees[-1]
+    return trees[-1].number, trees[-1].origin
 
 
 def _ordered(

@@ -39,7 +39,8 @@ def test_the_commands_of_the_product_are_there() -> None:
     named = {name for names in COMMANDS.values() for name in names}
     assert named == {
         *("serve", "worker", "demo", "login", "migrate", "record", "events", "tail", "show", "import"),
-        *("export", "token", "org", "catalog", "config", "doctor", "witness"),
+        *("export", "token", "org", "catalog", "config", "doctor", "witness", "log", "fsck", "verify"),
+        *("erase", "retention", "hold", "index", "backup", "restore"),
     }
     assert GROUPS["token"][1] == ("create", "list", "revoke")
 
