@@ -149,8 +149,11 @@ def _measure_proofs(results: Results, filled: Path, trust: Trust, label: str) ->
     making, checking, sizes = [], [], []
     hashes = 0
     with opened(filled) as instance:
-        page = instance.reader.page((MAIN,), Filter(), limit=PROOFS)
-        for event in page.events:
+        # The first leaves of a tree have its longest proofs, the last ones its shortest.
+        pages = [
+            instance.reader.page((MAIN,), Filter(), limit=PROOFS, order=order) for order in ("asc", "desc")
+        ]
+        for event in (event for page in pages for event in page.events):
             begun = time.process_time()
             text = instance.receipts.proof(event)
             making.append(time.process_time() - begun)
