@@ -23,7 +23,9 @@ from affidavit.testing.conformance import (
     PolicyStoreSuite,
     QueueSuite,
     RangeStoreSuite,
+    RedactorSuite,
     SessionStoreSuite,
+    TaskStoreSuite,
     TokenStoreSuite,
 )
 from affidavit.testing.engine import Engine
@@ -111,4 +113,12 @@ class TestSessionStore(SessionStoreSuite):
 
 
 class TestCatalogStore(CatalogStoreSuite):
+    pass
+
+
+class TestTaskStore(TaskStoreSuite):
+    pass
+
+
+class TestRedactor(RedactorSuite):
     pass

@@ -6,14 +6,24 @@ from typing import Protocol
 
 from affidavit.storage.log import AlarmStore, LogStore, LogWriter, ManifestStore, Queue
 from affidavit.storage.protocols import EventIndex, EventStore, Follower
+from affidavit.storage.redaction import Redactor
 from affidavit.storage.retention import HoldStore, PastStore, PolicyStore, RangeStore
 from affidavit.storage.settings import CatalogStore, LoginStore, OrganizationStore, SessionStore, TokenStore
+from affidavit.storage.tasks import TaskStore
 
-__all__ = ["Engine", "LogSide", "Stores"]
+__all__ = ["Engine", "LogSide", "RedactionSide", "Stores"]
 
 
 class LogSide(Queue, LogWriter, ManifestStore, AlarmStore, Protocol):
     """What the holder of the worker's lease writes the log with."""
+
+    def close(self) -> None:
+        """Let go of its files."""
+        ...
+
+
+class RedactionSide(Redactor, Protocol):
+    """What takes values away, as a worker process opens it."""
 
     def close(self) -> None:
         """Let go of its files."""
@@ -76,6 +86,15 @@ class Stores(Protocol):
     @property
     def ranges(self) -> RangeStore:
         """Closed ranges of ids."""
+        ...
+
+    @property
+    def tasks(self) -> TaskStore:
+        """Work that was ordered."""
+        ...
+
+    def redactor(self) -> RedactionSide:
+        """Takes values away; the caller closes it."""
         ...
 
     @property

@@ -9,6 +9,7 @@ from affidavit.storage.protocols import Follower
 from affidavit.storage.sqlite.database import SqliteDatabase, migrate_file
 from affidavit.storage.sqlite.follower import IndexFollower
 from affidavit.storage.sqlite.log_writer import SqliteLogWriter
+from affidavit.storage.sqlite.redaction import SqliteRedactor
 from affidavit.storage.sqlite.retention import SqliteHolds, SqlitePast, SqlitePolicies, SqliteRanges
 from affidavit.storage.sqlite.settings import (
     SqliteCatalogs,
@@ -17,7 +18,8 @@ from affidavit.storage.sqlite.settings import (
     SqliteSessions,
     SqliteTokens,
 )
-from affidavit.testing.engine import LogSide
+from affidavit.storage.sqlite.tasks import SqliteTasks
+from affidavit.testing.engine import LogSide, RedactionSide
 
 __all__ = ["SqliteEngine", "SqliteStores", "empty_database"]
 
@@ -46,6 +48,7 @@ class SqliteStores:
         self.logins = SqliteLogins(self.database)
         self.sessions = SqliteSessions(self.database)
         self.catalogs = SqliteCatalogs(self.database)
+        self.tasks = SqliteTasks(self.database)
         self.policies = SqlitePolicies(self.database)
         self.holds = SqliteHolds(self.database)
         self.past = SqlitePast(self.database)
@@ -54,6 +57,10 @@ class SqliteStores:
     def follower(self) -> Follower:
         """A new follower of the index."""
         return IndexFollower(self.database.path, self.database.index_path)
+
+    def redactor(self) -> RedactionSide:
+        """A new redactor."""
+        return SqliteRedactor(self.database.path)
 
     def log_side(self) -> LogSide:
         """A new writer of the log."""

@@ -23,6 +23,7 @@ from affidavit.testing.conformance.log import (
     ManifestStoreSuite,
     QueueSuite,
 )
+from affidavit.testing.conformance.redaction import RedactorSuite
 from affidavit.testing.conformance.retention import (
     HoldStoreSuite,
     PastStoreSuite,
@@ -36,6 +37,7 @@ from affidavit.testing.conformance.settings import (
     SessionStoreSuite,
     TokenStoreSuite,
 )
+from affidavit.testing.conformance.tasks import TaskStoreSuite
 
 __all__ = [
     "AlarmStoreSuite",
@@ -52,6 +54,8 @@ __all__ = [
     "PolicyStoreSuite",
     "QueueSuite",
     "RangeStoreSuite",
+    "RedactorSuite",
     "SessionStoreSuite",
+    "TaskStoreSuite",
     "TokenStoreSuite",
 ]
