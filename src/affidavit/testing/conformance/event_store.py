@@ -163,6 +163,17 @@ class EventStoreSuite(Suite):
         assert stores.events.last_seq() == read[-1].seq
         assert [event.seq for event in read] == sorted({event.seq for event in read})
 
+    def test_rows_are_read_by_their_places_as_they_stand(self, stores: Stores, author: Author) -> None:
+        """In recording order whatever was asked first, texts as bytes; a place without a row is left out."""
+        stores.events.insert([author.row(description="größe") for _ in range(4)])
+        events = everything(stores)
+        rows = stores.events.rows([events[3].seq, events[1].seq, events[3].seq + 50])
+        assert [row.seq for row in rows] == [events[1].seq, events[3].seq]
+        raw = [value.encode() if isinstance(value, str) else value for value in events[3].values]
+        assert list(rows[1].values) == raw
+        assert stores.events.rows([]) == []
+        assert everything(stores)[0].details == events[0].details
+
     def test_organizations_are_listed_once_each(self, stores: Stores, author: Author) -> None:
         """Sorted, by their events alone."""
         for organization in ("zeta", "acme", "zeta", "Acme", "a.b"):

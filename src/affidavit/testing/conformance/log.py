@@ -201,6 +201,10 @@ class LogWriterSuite(LogSuite):
         kept = stores.log.checkpoints(1)
         assert [each.size for each in kept] == [1, 3, 6, 10]
         assert kept[-1] == Published(1, 10, hour + HOUR + 2, b"note 10", cosigned=False)
+        assert stores.log.newest(1) == kept[-1]
+        assert stores.log.newest(2) is None
+        assert [each.size for each in stores.log.kept(1, 10, 100)] == [1, 3, 6]
+        assert len(stores.log.kept(1, 11, 2)) == 2
         assert side.unpublished() == []
         (tree,) = stores.log.trees("acme")
         assert tree.published == 10
