@@ -468,3 +468,21 @@ def test_a_second_erasure_finds_nothing_and_says_so(house: House) -> None:
     assert [event.facts for event in house.of("audit.erasure.completed")][1] is None
     house.seal()
     assert failures(house) == []
+
+
+def test_no_value_goes_before_its_erasure_is_published(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While nothing is signed, the request stands in the log and every value stays; then it goes on."""
+    event_id = house.record(actor=person())
+    house.seal()
+    house.close()
+    with monkeypatch.context() as unsigned:
+        unsigned.setattr("affidavit.log.signer.Signer.step", lambda _: 0)
+        house.open()
+        task = house.order(CANARY)
+        for _ in range(300):
+            house.work()
+        (requested,) = house.of("audit.erasure.requested")
+        assert requested.state == "sequenced"
+        assert house.find(event_id).redacted == ()
+    assert house.finish(task).state == "done"
+    assert house.find(event_id).redacted == ("actor",)
