@@ -24,10 +24,10 @@ class Copy:
 
     def __init__(self, folder: Path) -> None:
         self.settings: Settings = world.settings_in(folder / "database")
-        self._kept = folder / "kept"
+        self.kept = folder / "kept"
         self.settings.data_dir.mkdir()
         world.populate(self.settings)
-        shutil.copytree(self.settings.data_dir, self._kept)
+        shutil.copytree(self.settings.data_dir, self.kept)
 
     def path(self, name: str) -> Path:
         """One of the files."""
@@ -37,7 +37,7 @@ class Copy:
         """Put every file back as it was."""
         for file in self.settings.data_dir.iterdir():
             file.unlink()
-        shutil.copytree(self._kept, self.settings.data_dir, dirs_exist_ok=True)
+        shutil.copytree(self.kept, self.settings.data_dir, dirs_exist_ok=True)
 
     def verdict(self) -> Verdict:
         """What fsck says."""

@@ -16,7 +16,7 @@ from affidavit.core.row import Recorded
 from affidavit.export import csv, ndjson
 from affidavit.export.bundle import Bundles
 from affidavit.web.app import create_app
-from affidavit.wiring import open_store
+from affidavit.wiring import Instance, open_store
 from tests.mutation import world
 
 __all__ = ["outputs", "session_of"]
@@ -115,10 +115,7 @@ def _pages(client: TestClient, page: TestClient, organization: str) -> Iterator[
         yield f"{organization} proof {event['id']}", proof.content
 
 
-def _exports(instance: object, organization: str) -> Iterator[tuple[str, bytes]]:
-    from affidavit.wiring import Instance
-
-    assert isinstance(instance, Instance)
+def _exports(instance: Instance, organization: str) -> Iterator[tuple[str, bytes]]:
     for name in ("csv", "ndjson", "bundle"):
         try:
             yield f"{organization} {name}", b"".join(_export(instance, organization, name))
@@ -126,10 +123,7 @@ def _exports(instance: object, organization: str) -> Iterator[tuple[str, bytes]]
             yield f"{organization} {name}", repr(error).encode()
 
 
-def _export(instance: object, organization: str, name: str) -> Iterator[bytes]:
-    from affidavit.wiring import Instance
-
-    assert isinstance(instance, Instance)
+def _export(instance: Instance, organization: str, name: str) -> Iterator[bytes]:
     if name == "bundle":
         bundles = Bundles(instance.log, instance.log, instance.entries, instance.reader)
         yield from bundles.open(organization, Filter()).chunks()

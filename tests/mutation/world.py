@@ -26,14 +26,19 @@ from affidavit.ingest.run import ImportRun
 from affidavit.log.retention.expire import EXPIRE
 from affidavit.log.retention.orders import request_of
 from affidavit.log.retention.prune import PRUNE_TASK
+from affidavit.log.upkeep import LogParts
 from affidavit.recorder.intake import Rights
+from affidavit.storage.sqlite.log_writer import SqliteLogWriter
 from affidavit.storage.tasks import Task
 from affidavit.wiring import Instance, clock, open_follower, open_store
+from affidavit.wiring.log import open_signer
 from affidavit.wiring.work import open_parts
 
 __all__ = [
     "EVE",
+    "OPERATOR",
     "ORGANIZATIONS",
+    "by_person",
     "draft",
     "erase",
     "import_real",
@@ -48,6 +53,8 @@ __all__ = [
 ORGANIZATIONS = ("acme", "globex")
 
 
+IDLE_ROUNDS = 40
+"""Rounds in which nothing moves before the work counts as done: emptying a file waits for its readers."""
 EVE = "u-eve-7731"
 """The person that is erased."""
 
@@ -118,31 +125,27 @@ def import_real(
 
 
 def work(settings: Settings) -> None:
-    """What the worker does until nothing waits: leaves, checkpoints, tasks, index."""
-    parts = open_parts(settings)
+    """What the worker does until nothing waits: leaves, checkpoints, index, tasks."""
+    parts, follower = open_parts(settings), open_follower(settings)
     try:
-        parts.sequencer.step()
-        parts.signer.step()
-        while parts.tasks.step():
-            while parts.sequencer.step():
-                pass
-            parts.signer.step()
-        while parts.sequencer.step():
-            pass
+        idle = 0
+        while idle < IDLE_ROUNDS:
+            moved = parts.sequencer.step() + _sign(settings, parts) + follower.step() + follower.tidy()
+            idle = 0 if parts.tasks.step() or moved else idle + 1
     finally:
         parts.close()
-    parts = open_parts(settings)  # a new signer signs at once, what grew within a second included
-    try:
-        while parts.signer.step():
-            pass
-    finally:
-        parts.close()
-    follower = open_follower(settings)
-    try:
-        while follower.step() or follower.tidy():
-            pass
-    finally:
         follower.close()
+
+
+def _sign(settings: Settings, parts: LogParts) -> int:
+    """Sign what grew with a new signer, which does not wait for its second to come."""
+    assert isinstance(parts.queue, SqliteLogWriter)
+    signer, store = open_signer(settings, parts.queue)
+    try:
+        return signer.step()
+    finally:
+        signer.close()
+        store.close()
 
 
 def run_task(
@@ -169,7 +172,7 @@ def erase(settings: Settings, organization: str, subject: str) -> dict[str, obje
 
 
 def _finished(settings: Settings, task_id: str) -> dict[str, object]:
-    for _ in range(40):
+    for _ in range(3):
         work(settings)
         with opened(settings) as instance:
             task = instance.tasks.get(task_id)
@@ -212,12 +215,13 @@ def populate(settings: Settings) -> None:
         insert(instance, "acme", [draft(number) for number in range(300)])
         insert(instance, "globex", [draft(number) for number in range(12)])
         insert(instance, "acme", [draft(number, "invoice.pay") for number in range(4)])
-        insert(instance, "acme", [_by(EVE, draft(number, "invoice.pay")) for number in range(3)])
+        insert(instance, "acme", [by_person(EVE, draft(number, "invoice.pay")) for number in range(3)])
     work(settings)
     run_task(settings, EXPIRE, "acme", request_of(OPERATOR))
     run_task(settings, PRUNE_TASK, "acme", request_of(OPERATOR, from_id=gone[0], to_id=gone[-1]))
     erase(settings, "acme", EVE)
 
 
-def _by(person: str, event: Draft) -> Draft:
+def by_person(person: str, event: Draft) -> Draft:
+    """The event as done by this person."""
     return msgspec.structs.replace(event, actor=Actor(type="user", id=person, name="Eve"))

@@ -12,7 +12,7 @@ from affidavit.core.retention import Policy, parse_policy
 from affidavit.core.sealing import RowVersionError, leaf_of
 from affidavit.core.unsound import Unsound
 from affidavit.log.fsck.findings import Findings
-from affidavit.log.fsck.manifests import ManifestCheck
+from affidavit.log.fsck.manifests import Citation, ManifestCheck
 from affidavit.log.fsck.state import LogState, StoredTree
 from affidavit.storage.evidence import Evidence, Fault, LogEvidence
 
@@ -65,12 +65,14 @@ class Explanations:
         for body in self._manifests.run(state, self._cited):
             self._bodies.setdefault(body.origin, []).append(body)
 
-    def _cited(self, tree: StoredTree, body: ManifestBody, digest: bytes) -> bool:
-        return any(
-            cites(each.action, each.facts, body.kind, digest)
-            for each in self.stated(tree)
-            if each.incarnation >= tree.incarnation
-        )
+    def _cited(self, tree: StoredTree, body: ManifestBody, digest: bytes) -> Citation:
+        later = [each for each in self.stated(tree) if each.incarnation >= tree.incarnation]
+        if not any(cites(each.action, each.facts, body.kind, digest) for each in later):
+            return Citation.NONE
+        for each in later:
+            if each.action == "audit.erasure.completed" and digest.hex() in each.facts.values():
+                return Citation.COMPLETED
+        return Citation.REQUESTED
 
     def stated(self, tree: StoredTree) -> list[_Stated]:
         """An organization's own events that have a leaf, in the order of the log."""

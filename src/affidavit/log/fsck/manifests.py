@@ -7,8 +7,9 @@ incarnation) cites it, and where the digests that it states are those of the lea
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from enum import Enum
 from hashlib import sha256
-from typing import Any
+from typing import Any, TypeAlias
 
 from affidavit.core.leaf import LEAF_GROUPS, parse_leaf
 from affidavit.core.manifest import (
@@ -20,18 +21,29 @@ from affidavit.core.manifest import (
     parse_manifest,
 )
 from affidavit.core.note import Check, Verifier
+from affidavit.core.row import COLUMNS
 from affidavit.core.sealing import RowVersionError, leaf_of
 from affidavit.core.unsound import Unsound
 from affidavit.log.fsck.findings import Findings, shown
 from affidavit.log.fsck.state import LogState, StoredTree
 from affidavit.storage.evidence import Evidence, Fault, LogEvidence, Record
 
-__all__ = ["NO_KEY", "Keys", "ManifestCheck"]
+__all__ = ["NO_KEY", "Citation", "Cited", "Keys", "ManifestCheck"]
 
 Keys = Callable[[str], Sequence[Verifier]]
 """The keys that are trusted to sign for an origin; none where nobody gave one."""
 
 
+class Citation(Enum):
+    """How the log cites a manifest."""
+
+    NONE = "no event cites it"
+    REQUESTED = "an event cites it"
+    COMPLETED = "an event says that it was carried out"
+
+
+Cited: TypeAlias = Callable[[StoredTree, ManifestBody, bytes], Citation]
+"""How events of a tree, or of a later incarnation, cite a manifest with this hash."""
 NO_KEY = "no key of the log is at hand for {}; give it with --key"
 
 
@@ -59,16 +71,15 @@ class ManifestCheck:
         self._check = check
         self._findings = findings
         self._seen: set[Any] = set()
+        self._values = 0
         self.ranges: dict[tuple[str, str, str], list[bytes]] = {}
 
-    def run(
-        self, state: LogState, cited: Callable[[StoredTree, ManifestBody, bytes], bool]
-    ) -> list[ManifestBody]:
+    def run(self, state: LogState, cited: Cited) -> list[ManifestBody]:
         """The manifests of the table that hold; faults of the others are named. Each is looked at once.
 
         Args:
             state: of the log file, read now.
-            cited: whether an event of the log cites a manifest of a tree.
+            cited: how the log cites a manifest of a tree.
         """
         origins = {tree.origin: tree for tree in state.trees.values()}
         sound = []
@@ -85,7 +96,7 @@ class ManifestCheck:
         self,
         row: Record,
         origins: Mapping[str, StoredTree],
-        cited: Callable[[StoredTree, ManifestBody, bytes], bool],
+        cited: Cited,
     ) -> ManifestBody | None:
         key = shown(row["hash"])
         faults = list(self._columns(row, key, origins))
@@ -100,7 +111,8 @@ class ManifestCheck:
                 Fault("affidavit_manifests", "note", key, error.message), tree.number, entries=0
             )
             return None
-        if not cited(tree, body, row["hash"]):
+        citation = cited(tree, body, row["hash"])
+        if citation is Citation.NONE:
             # The manifest is stored first; where its task is still under way the event comes later.
             text = f"no event of the log cites manifest {key}, so it explains nothing"
             self._findings.trees[tree.number].warn(text)
@@ -109,6 +121,8 @@ class ManifestCheck:
             self.ranges.setdefault((tree.organization, *body.ids), []).append(row["hash"])
         for entry in body.entries:
             self._entry(tree, body, entry, key)
+        if body.kind == ERASURE:
+            self._standing(tree, key, citation)
         return body
 
     def _columns(self, row: Record, key: str, origins: Mapping[str, StoredTree]) -> Iterator[Fault]:
@@ -161,6 +175,18 @@ class ManifestCheck:
         if computed is not None and computed != entry.digest:
             self._wrong(tree, entry, key, "states another digest than that of its entries", computed.hex())
 
+    def _standing(self, tree: StoredTree, key: str, citation: Citation) -> None:
+        """What a manifest states as gone must be gone once the log says that the erasure is complete."""
+        standing, self._values = self._values, 0
+        if standing and citation is Citation.COMPLETED:
+            rule = f"{standing} values stand that an erasure states as gone, which the log says is completed"
+            self._findings.fault(
+                Fault("affidavit_events", "", f"manifest {key}", rule), tree.number, entries=0
+            )
+        elif standing:
+            text = f"manifest {key}: {standing} values are not erased yet"
+            self._findings.trees[tree.number].warn(text)
+
     def _wrong(self, tree: StoredTree, entry: ManifestEntry, key: str, rule: str, computed: str) -> None:
         fault = Fault("affidavit_manifests", "body", key, rule, entry.digest.hex(), computed, entry.start)
         self._findings.fault(fault, tree.number, entries=0)
@@ -180,5 +206,6 @@ class ManifestCheck:
                 return None
             for group in LEAF_GROUPS:
                 if group in entry.groups:
+                    self._values += rows[seq].values[COLUMNS.index(group)] is not None
                     total.update(bytes.fromhex(leaf.digests[group]))
         return total.digest()

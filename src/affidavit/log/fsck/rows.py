@@ -82,6 +82,7 @@ class RowCheck:
         self._salts = SaltCheck()
         self._open: list[_Open] = []
         self._highest = 0
+        self._elsewhere: dict[int, RawEvent] = {}
         self._watchers: list[Callable[[RawEvent], None]] = []
 
     def watch(self, watcher: Callable[[RawEvent], None]) -> None:
@@ -235,14 +236,7 @@ class RowCheck:
         if not tree.newest:
             self._findings.lost[tree.number] = self._findings.lost.get(tree.number, 0) + 1
         elif row is not None and home_of(row.values[_ORGANIZATION]) != tree.organization:
-            if _fits(row, tree, leaf):
-                rule = "is not the organization of the events in this tree"
-                home = home_of(row.values[_ORGANIZATION])
-                fault = Fault(
-                    "affidavit_trees", "organization", str(tree.number), rule, home, tree.organization
-                )
-                self._findings.fault(fault, tree.number)
-                return
+            self._elsewhere[tree.number] = row
             rule = "is the leaf of another organization's tree than the row at its place"
             self._findings.fault(
                 Fault("affidavit_events", "organization", f"seq {leaf.seq}", rule, tree.organization,
@@ -286,6 +280,13 @@ class RowCheck:
             if not self._explained(opened):
                 self._unexplained(opened)
         self._open.clear()
+        for number, row in self._elsewhere.items():
+            verdict = self._findings.trees[number]
+            if not verdict.verified + verdict.redacted + verdict.expired + verdict.invalid:
+                rule = "is not the organization of any event in the tree"
+                home, stated = home_of(row.values[_ORGANIZATION]), self._findings.organizations[number]
+                fault = Fault("affidavit_trees", "organization", str(number), rule, home, stated)
+                self._findings.fault(fault, number, entries=0)
 
     def _unexplained(self, opened: _Open) -> None:
         key = f"seq {opened.seq}"
@@ -307,14 +308,6 @@ class RowCheck:
     def highest(self) -> int:
         """The greatest place that a row has."""
         return self._highest
-
-
-def _fits(row: RawEvent, tree: StoredTree, leaf: RawLeaf) -> bool:
-    """Whether a row gives a leaf in a tree, whatever organization the tree is said to be of."""
-    try:
-        return bool(leaf_hash(leaf_of(row.values, tree.hex_digits).entry) == leaf.hash)
-    except RowVersionError:
-        return False
 
 
 def _merged(rows: dict[int, RawEvent], leaves: Sequence[RawLeaf]) -> Iterator[tuple[int, Sequence[RawLeaf]]]:
