@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Self
 
 import pytest
+import uvicorn
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from affidavit.core.checkpoint import cosignature_message
@@ -39,7 +40,12 @@ from affidavit.log.witness_client import (
     add_checkpoint,
 )
 from affidavit.storage.log import Published, Tree
+from affidavit.witness import serve
+from affidavit.witness.app import create_app
 from affidavit.witness.rules import MAX_BODY
+from affidavit.witness.trust import Trusted
+from affidavit.witness.witness import Witness as Served
+from affidavit.witness.witness import open_key
 from tests.e2e.program import Program
 from tests.watched_log import NaiveLog
 
@@ -434,3 +440,33 @@ def test_slow_clients_do_not_hold_the_witness(served: tuple[str, int]) -> None:
             if number % 2:
                 slow.sendall(b"Host: w\r\nContent-Length: 1000\r\n\r\nold 5")
         assert post(served, b"nonsense")[0] == 400
+
+
+def test_what_does_not_come_in_time_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a head is closed, half a body is answered with 408, an idle connection is closed too."""
+    monkeypatch.setattr(serve, "HEAD_SECONDS", 0.2)
+    key, state = open_key(tmp_path, "w.example/1", lambda count: b"\x07" * count)
+    witness = Served(key, Trusted([parse_verifier(NaiveLog(ORIGIN).vkey)]), state, clock=lambda: 0)
+    config = uvicorn.Config(create_app(witness, body_seconds=0.2), http=serve._Impatient, log_config=None)
+    server = uvicorn.Server(config)
+    listening = socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=lambda: server.run(sockets=[listening]))
+    thread.start()
+    try:
+        for sent, start in (
+            (b"", b""),
+            (b"POST /add-checkpoint HT", b""),
+            (b"POST /add-checkpoint HTTP/1.1\r\nHost: w\r\nContent-Length: 9\r\n\r\nold", b"HTTP/1.1 408"),
+            (b"GET / HTTP/1.1\r\nHost: w\r\n\r\nGET / HT", b"HTTP/1.1 404"),
+        ):
+            with socket.create_connection(listening.getsockname(), timeout=20) as slow:
+                slow.sendall(sent)
+                read = b""
+                while more := slow.recv(65_536):
+                    read += more
+            assert read[:12] == start
+    finally:
+        server.should_exit = True
+        thread.join()
+        listening.close()
+        state.close()
