@@ -131,4 +131,4 @@ def _export(instance: Instance, organization: str, name: str) -> Iterator[bytes]
     batches = instance.reader.export((organization,), Filter())
     rows = csv.rows(batches, instance.catalogs) if name == "csv" else ndjson.rows(batches, instance.catalogs)
     for row in rows:
-        yield row if isinstance(row, bytes) else row.encode()
+        yield row

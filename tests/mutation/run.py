@@ -22,9 +22,11 @@ from typing import NamedTuple
 
 from affidavit.config import Settings
 from affidavit.core.filter import Filter
+from affidavit.core.members import Stream
 from affidavit.export.bundle import Bundles
 from affidavit.log.fsck import Findings
 from affidavit.storage.evidence import Fault
+from affidavit.verifier.archive import Archive
 from affidavit.verifier.command import Asked, verdict_of
 from affidavit.wiring.fsck import check_everything
 from affidavit.wiring.log import key_file
@@ -216,13 +218,12 @@ class Laboratory:
 
 
 def _members(path: Path) -> dict[str, bytes]:
-    from affidavit.verifier.archive import Archive
+    with Archive(path) as archive:
+        return {name: _whole(archive.stream(name)) for name in archive.names if name != "README"}
 
-    archive = Archive(path)
-    try:
-        return {name: archive.stream(name).read(1 << 30) for name in archive.names if name != "README"}
-    finally:
-        archive.close()
+
+def _whole(stream: Stream) -> bytes:
+    return b"".join(iter(lambda: stream.read(1 << 20), b""))
 
 
 def _work(original: Path, cookie: str, seed: str, numbers: Sequence[int], answers: object) -> None:

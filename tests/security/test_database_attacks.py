@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 
-from affidavit.core.leaf import LEAF_GROUPS, digest_of, salts_of, write_remains
+from affidavit.core.filter import Filter
+from affidavit.core.leaf import LEAF_GROUPS, digest_of, parse_remains, salts_of, write_remains
 from affidavit.core.merkle import Frontier, leaf_hash
 from affidavit.core.row import COLUMNS
 from affidavit.core.sealing import home_of, leaf_of
 from affidavit.core.times import DAY
+from affidavit.export.bundle import Bundles
+from affidavit.verifier.command import Asked, verdict_of
 from affidavit.wiring import clock
 from affidavit.wiring.log import key_file
 from tests.mutation import world
@@ -233,34 +239,61 @@ def sequence(database: Copy) -> None:
     parts.close()
 
 
-def cut(database: Copy) -> int:
-    """Cut the newest events of acme; how many leaves are left of its tree."""
-    seqs = places(database)[-20:] + places(database, "invoice.pay")
+def recorded_and_signed(database: Copy) -> list[int]:
+    """The places of five events that were recorded and signed just now."""
+    with world.opened(database.settings) as instance:
+        world.insert(instance, "acme", [world.draft(number, "payment.refund") for number in range(5)])
+    world.work(database.settings)
+    return places(database, "payment.refund")
+
+
+def cut(database: Copy, seqs: list[int]) -> None:
+    """Cut events off the end of the table."""
     with edited(database.path("app.db")) as connection:
-        for seq in range(min(seqs), max(seqs) + 200):
-            connection.execute("DELETE FROM affidavit_events WHERE organization = 'acme' AND seq = ?", (seq,))
-    connection = sqlite3.connect(database.path("app.db"))
-    (left,) = connection.execute(
-        "SELECT count(*) FROM affidavit_events WHERE organization = 'acme'"
-    ).fetchone()
-    connection.close()
-    return int(left)
+        connection.execute("DELETE FROM affidavit_events WHERE seq >= ?", (seqs[0],))
 
 
 def test_a_tail_that_was_signed(database: Copy) -> None:
     """A log cut before its last checkpoint is smaller than what the guard remembers (case 8)."""
-    cut(database)
+    cut(database, recorded_and_signed(database))
     rebuild(database)
     assert_named(database, "affidavit_guard_heads.size", "more was signed than the log has")
 
 
 def test_a_tail_cut_and_signed_again(database: Copy) -> None:
     """With the key, too: the smaller checkpoint is good, the guard has seen a greater one."""
-    cut(database)
+    cut(database, recorded_and_signed(database))
     rebuild(database, publish=signed_by_the_operator(database))
     named = database.named()
     assert not [line for line in named if "signature" in line]
     assert_named(database, "affidavit_guard_heads.size", "more was signed than the log has")
+
+
+def exported(database: Copy, name: str) -> Asked:
+    """A bundle of acme as it is now, and the question that an auditor with the key asks about it."""
+    path = database.settings.data_dir.parent / name
+    with world.opened(database.settings) as instance:
+        bundles = Bundles(instance.log, instance.log, instance.entries, instance.reader)
+        path.write_bytes(b"".join(bundles.open("acme", Filter()).chunks()))
+        (tree,) = instance.log.trees("acme")
+    keys = key_file(database.settings).load()
+    return Asked(str(path), keys=tuple(key.vkey for key in keys.verifiers(tree.origin)))
+
+
+def test_a_tail_cut_and_signed_again_for_an_auditor(database: Copy, tmp_path: Path) -> None:
+    """Who kept nothing cannot see it and is told so; who kept the older checkpoint is not deceived."""
+    recorded = recorded_and_signed(database)
+    with ZipFile(exported(database, "before.zip").target) as before:
+        (tmp_path / "checkpoint").write_bytes(before.read("checkpoint"))
+    cut(database, recorded)
+    rebuild(database, publish=signed_by_the_operator(database))
+    asked = exported(database, "after.zip")
+    alone = verdict_of(asked, int(time.time()))
+    assert alone.sound, list(alone.lines())
+    assert alone.memory == "signed by the operator only"
+    remembered = verdict_of(asked._replace(since=str(tmp_path / "checkpoint")), int(time.time()))
+    assert remembered.exit_code == 1
+    assert any("checkpoint" in failure.line() for failure in remembered.failures)
 
 
 def test_an_event_rewritten_and_signed_again(database: Copy) -> None:
@@ -461,8 +494,6 @@ def test_changes_erased_and_passed_off_as_context(database: Copy) -> None:
 
 def _take(database: Copy, seq: int, group: str) -> None:
     """Take one more group of an event that has lost another."""
-    from affidavit.core.leaf import parse_remains
-
     with edited(database.path("app.db")) as connection:
         remains, text = connection.execute(
             f"SELECT remains, {group} FROM affidavit_events WHERE seq = ?", (seq,)
