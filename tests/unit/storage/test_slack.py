@@ -22,10 +22,13 @@ import sqlite3, sys
 connection = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=30)
 connection.execute("PRAGMA synchronous = OFF")
 number = 0
-print("ready", flush=True)
 import select
+for who, in connection.execute("SELECT who FROM e INDEXED BY i WHERE who > ''").fetchall():
+    pass
+print("ready", flush=True)
 while not select.select([sys.stdin], [], [], 0)[0]:
-    connection.execute("INSERT INTO e (who, pad) VALUES (?, 'x')", (f"u{number * 7919 % 5000}",))
+    who = f"canar{chr(97 + number % 26)}{number * 7919 % 50}"
+    connection.execute("INSERT INTO e (who, pad) VALUES (?, 'x')", (who,))
     number += 1
 print(number, flush=True)
 """
