@@ -198,10 +198,13 @@ class Receipts:
         ]
 
     def _sweep(self, organization: str, place: Place) -> Sweep:
-        tree = next(each for each in self._log.trees(organization) if each.number == place.tree)
-        checkpoint = self._log.newest(tree.number)
-        if checkpoint is None or checkpoint.size <= place.index:
-            raise LogMismatch(f"{tree.origin} has lost its newest checkpoint. See: affidavit fsck")
+        trees = [each for each in self._log.trees(organization) if each.number == place.tree]
+        checkpoint = self._log.newest(place.tree)
+        if not trees or checkpoint is None or checkpoint.size <= place.index:
+            raise LogMismatch(
+                f"The log of {organization} has lost its newest checkpoint. See: affidavit fsck"
+            )
+        (tree,) = trees
         return Sweep(self._log, tree, checkpoint)
 
 
