@@ -14,6 +14,7 @@ from affidavit.log.tasks import TaskFunction
 from affidavit.storage.log import Manifest, ManifestStore
 from affidavit.storage.redaction import Redactor
 from affidavit.storage.sqlite.database import SqliteDatabase
+from affidavit.storage.sqlite.index_copies import SqliteIndexCopies
 from affidavit.storage.sqlite.retention import SqliteHolds, SqlitePast, SqlitePolicies, SqliteRanges
 from affidavit.storage.tasks import TaskStore
 from affidavit.wiring.log import guard_for, key_file
@@ -49,6 +50,14 @@ class GuardedManifests:
             guard.close()
 
 
+class _Index(SqliteIndexCopies):
+    """The copies in the search index, and how it is thrown away."""
+
+    def __init__(self, database: SqliteDatabase, discard: Callable[[], None]) -> None:
+        super().__init__(database.path, database.index_path)
+        self.discard = discard
+
+
 def retention_kinds(
     settings: Settings,
     database: SqliteDatabase,
@@ -76,7 +85,15 @@ def retention_kinds(
     terms = Past(policies, SqliteHolds(database), past)
     manifests: Sequence[ManifestStore] = (GuardedManifests(settings), log)
     expiry = Expiry(
-        terms, policies, database.events, database.log, redactor, discard_index, tasks, audit, clock=clock
+        terms,
+        policies,
+        database.events,
+        database.log,
+        redactor,
+        _Index(database, discard_index),
+        tasks,
+        audit,
+        clock=clock,
     )
     prune = Prune(
         Previews(terms, past, database.log, clock=clock),

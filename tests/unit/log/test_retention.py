@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from affidavit.core.cursor import Position
+from affidavit.core.event import Actor
 from affidavit.core.leaf import LEAF_GROUPS
+from affidavit.core.query import parse_params
 from affidavit.core.retention import MAX_CLASSES
 from affidavit.core.row import COLUMNS, StoredEvent
 from affidavit.core.sealing import leaf_of_event
 from affidavit.errors import NotFound, Refused
+from affidavit.storage.sqlite.follower import IndexFollower
+from affidavit.testing.conformance.suite import catch_up
 from tests.retained import ACME, BY, DAY, NOW, Retained
 
 CLEAR = ("id", "version", "organization", "project", "action", "outcome", "severity", "source", "recorded_at")
@@ -388,3 +395,30 @@ class TestExpiry:
         world.run("expire")
         (event,) = [event for event in world.events("globex") if event.id == theirs]
         assert not is_empty(event)
+
+
+class TestIndex:
+    def test_what_expired_leaves_the_search_index(self, world: Retained) -> None:
+        """Not a term and not an address of what went is left; what stays is found as before."""
+        for number in range(300):
+            world.record("auth.login", days_ago=91, actor=Actor(type="user", id="ana", email="ana@x.io"))
+            if number % 3 == 0:
+                world.record("auth.login", actor=Actor(type="user", id="bob", email="bob@x.io"))
+        world.policies.set(ACME, "auth.*", 90, BY)
+        follower = IndexFollower(world.database.path, world.database.index_path)
+        catch_up(follower)
+        world.run("expire")
+        catch_up(follower)
+        follower.close()
+        with closing(sqlite3.connect(world.database.index_path)) as index:
+            known = {key[-16:] for (key,) in index.execute("SELECT k FROM affidavit_terms")}
+            actors = {actor for (actor,) in index.execute("SELECT actor_id FROM affidavit_emails")}
+        gone = {event.id for event in world.events() if event.secret is None}
+        assert len(gone) == 300
+        assert known & gone == set()
+        assert actors == {"bob"}
+        assert world.discarded == 0
+        assert b"ana@x.io" not in world.database.index_path.read_bytes()
+        filter_ = parse_params([("actor", "bob@x.io")])
+        found = world.database.index.page((ACME,), filter_, Position("desc"), limit=200, seconds=None)
+        assert len(found.events) == 100

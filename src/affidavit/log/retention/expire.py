@@ -9,8 +9,8 @@ instruction leaves rows that are whole or expired, and the next run goes on.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 from affidavit.access.events import AccessEvents
 from affidavit.core.ids import format_id, parse_id
@@ -30,9 +30,33 @@ from affidavit.storage.redaction import Redaction, Redactor
 from affidavit.storage.retention import PolicyStore
 from affidavit.storage.tasks import Task, TaskStore
 
-__all__ = ["EXPIRE", "Expiry"]
+__all__ = ["EXPIRE", "Expiry", "IndexCopies"]
 
 _CHANGED = "the policy or a hold was changed meanwhile; run it again"
+
+
+class IndexCopies(Protocol):
+    """What the search index knows of events; it is worked on between two steps of its follower."""
+
+    def forget(self, organization: str, ids: Sequence[bytes]) -> None:
+        """Take away what it knows of events that still have their values."""
+        ...
+
+    def forget_addresses(self, organization: str) -> Iterator[None]:
+        """Take away the addresses that no event has any more, in bounded pieces."""
+        ...
+
+    def scrub(self) -> bool:
+        """Leave nothing in free pages; false where it must be called again."""
+        ...
+
+    def discard(self) -> None:
+        """Throw it away; it is made anew from the events."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what scrubbing holds."""
+        ...
 
 
 class _Begun(NamedTuple):
@@ -60,7 +84,7 @@ class Expiry:
         events: reads the event that announces a run.
         log: the trees.
         redactor: empties rows.
-        clear_copies: takes away what copies still have of emptied rows.
+        copies: the search index.
         tasks: where a run notes what it began with.
         audit: makes the events of a run.
         clock: microseconds since 1970 UTC.
@@ -73,7 +97,7 @@ class Expiry:
         events: EventStore,
         log: LogStore,
         redactor: Redactor,
-        clear_copies: Callable[[], None],
+        copies: IndexCopies,
         tasks: TaskStore,
         audit: AccessEvents,
         *,
@@ -84,7 +108,7 @@ class Expiry:
         self._events = events
         self._log = log
         self._redactor = redactor
-        self._clear_copies = clear_copies
+        self._copies = copies
         self._tasks = tasks
         self._audit = audit
         self._clock = clock
@@ -93,7 +117,10 @@ class Expiry:
         """The function of tasks of the kind :data:`EXPIRE`."""
         organization = task.organization
         begun = self._noted(task)
-        if begun is None:
+        if begun is not None:
+            # What was taken from the index when the run was cut short may have kept its values.
+            self._copies.discard()
+        else:
             terms = self._past.terms(organization)
             counts: dict[str, ClassCount] = {}
             moment = self._clock()
@@ -169,9 +196,10 @@ class Expiry:
                 yield None
             if stopped:
                 break
-        self._clear_copies()
-        while not self._redactor.scrub():
+        yield from self._copies.forget_addresses(organization)
+        while not (self._copies.scrub() and self._redactor.scrub()):
             yield WAITING
+        self._copies.close()
         if stopped is None:
             # Counted from what was planned, so that an interrupted run counts what went before it, too.
             done = Counter(
@@ -183,6 +211,7 @@ class Expiry:
     def _go(self, organization: str, reference: bytes, events: Sequence[StoredEvent]) -> int:
         if not events:
             return 0
+        self._copies.forget(organization, [event.id for event in events])
         redactions = [Redaction(organization, event.id, LEAF_GROUPS) for event in events]
         return self._redactor.redact("expiry", format_id(reference), redactions)
 

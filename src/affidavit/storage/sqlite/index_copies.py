@@ -63,11 +63,18 @@ class SqliteIndexCopies:
             for terms in self._terms(opened, erasure):
                 self._delete_terms(opened, terms)
                 yield
-            for addresses in self._addresses(opened, erasure):
+        yield from self.forget_addresses(erasure.organization)
+
+    def forget_addresses(self, organization: str) -> Pieces:
+        """Take away every address of an organization that no event supports."""
+        with self._open() as opened:
+            if opened is None:
+                return
+            for addresses in self._addresses(opened, organization):
                 with self._change(opened) as file:
                     file.executemany(
                         "DELETE FROM affidavit_emails WHERE organization = ? AND hash = ? AND actor_id = ?",
-                        [(erasure.organization, *address) for address in addresses],
+                        [(organization, *address) for address in addresses],
                     )
                 yield
 
@@ -79,7 +86,7 @@ class SqliteIndexCopies:
                 for found in self._terms(opened, erasure):
                     terms += len(found)
                     yield
-                for left in self._addresses(opened, erasure):
+                for left in self._addresses(opened, erasure.organization):
                     addresses += len(left)
                     yield
         counted = ((terms, "terms"), (addresses, "e-mail addresses"))
@@ -88,7 +95,7 @@ class SqliteIndexCopies:
     def forget(self, organization: str, ids: Sequence[bytes]) -> None:
         """Take away every term of these events while their values still stand; a few hundred at once.
 
-        For expiry, which knows what is about to go; the addresses that lead to their actors stay.
+        For expiry, which knows what is about to go; then :meth:`forget_addresses`.
         """
         with self._open() as opened:
             if opened is None:
@@ -186,7 +193,7 @@ class SqliteIndexCopies:
                         stray.append((run, key))
             yield stray
 
-    def _addresses(self, opened: _Opened, erasure: Erasure) -> Generator[list[Address], None, None]:
+    def _addresses(self, opened: _Opened, organization: str) -> Generator[list[Address], None, None]:
         """Addresses of the organization that lead to an actor none of whose events has them."""
         last: Address = (b"", "")
         while True:
@@ -194,14 +201,14 @@ class SqliteIndexCopies:
             rows = opened.file.execute(
                 "SELECT hash, actor_id FROM affidavit_emails WHERE organization = ?"
                 " AND (hash, actor_id) > (?, ?) ORDER BY hash, actor_id LIMIT ?",
-                (erasure.organization, *last, ACTORS),
+                (organization, *last, ACTORS),
             ).fetchall()
             if not rows:
                 return
             last = rows[-1]
             unsupported = []
             for address in rows:
-                supported = yield from opened.has_address(erasure.organization, address)
+                supported = yield from opened.has_address(organization, address)
                 if not supported:
                     unsupported.append(address)
             yield unsupported
