@@ -215,6 +215,17 @@ def test_sealed_late_begins_after_five_minutes() -> None:
         assert verify(log.bundle()).sealed_late == late
 
 
+def test_long_after_the_witness_an_entry_is_still_late() -> None:
+    """(case 70) Far behind the last cosigned head, where entries are judged by the hundred."""
+    log = plain(1000)
+    log.kept = {20: EPOCH + STEP * 20}
+    for number in (850, 990):
+        log.events[number].recorded = EPOCH + STEP * 3
+    log.events[990].gone = set(GROUPS)
+    verdict = verify(log.bundle())
+    assert (verdict.sealed_late, verdict.verified, verdict.failed) == (2, 999, 1)
+
+
 def test_only_witnesses_that_are_trusted_make_an_entry_late() -> None:
     """A cosignature of somebody whom the caller does not trust says nothing about time."""
     log = plain(30)
