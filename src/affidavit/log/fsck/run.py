@@ -164,13 +164,23 @@ class _Fsck:
         self._findings.organizations[tree.number] = tree.organization
 
     def _incarnations(self, state: LogState) -> None:
-        """Incarnations of one log count from 1 without a gap, and only later ones have a first event."""
+        """Incarnations of one log count from 1, and only later ones have a first event.
+
+        A gap is what ``log reopen`` leaves after a log file was lost with all that it had. Events that lost
+        their leaf in another way are named one by one.
+        """
         by_hex: dict[str, list[StoredTree]] = {}
         for tree in state.trees.values():
             by_hex.setdefault(tree.hex_digits, []).append(tree)
         for trees in by_hex.values():
-            for number, tree in enumerate(sorted(trees, key=lambda each: each.incarnation), 1):
+            number = 0
+            for tree in sorted(trees, key=lambda each: each.incarnation):
                 key = str(tree.number)
+                number += 1
+                if tree.incarnation > number and tree.first_seq is not None:
+                    text = f"the log file does not have what was before {tree.origin}: it was lost"
+                    self._findings.trees[tree.number].warn(text)
+                    number = tree.incarnation
                 if tree.incarnation != number:
                     rule = "does not count on from the one before it"
                     fault = Fault(
