@@ -11,6 +11,7 @@ from random import Random
 
 import pytest
 
+from affidavit.errors import Refused
 from affidavit.storage.sqlite.connect import connect
 from affidavit.storage.sqlite.redaction import empty_wal
 from affidavit.storage.sqlite.slack import SlackWiper
@@ -119,3 +120,18 @@ def test_beside_a_writer_nothing_is_lost_and_nothing_comes_back(
     assert len(after) == 20_000 + written
     assert CANARY not in path.read_bytes()
     assert not Path(f"{path}-wal").exists() or CANARY not in Path(f"{path}-wal").read_bytes()
+
+
+def test_a_file_of_another_layout_is_refused(tmp_path: Path) -> None:
+    """Where pages of another kind could be mistaken for pages of a tree, nothing is touched."""
+    path = tmp_path / "b.db"
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA auto_vacuum = FULL")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("CREATE TABLE e (n INTEGER PRIMARY KEY)")
+    connection.commit()
+    connection.close()
+    before = path.read_bytes()
+    with pytest.raises(Refused, match="VACUUM"):
+        wipe(path)
+    assert path.read_bytes() == before

@@ -20,7 +20,9 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
+
+from affidavit.errors import Refused
 
 __all__ = ["SlackWiper"]
 
@@ -28,8 +30,8 @@ BATCH = 200
 """Pages overwritten under one hold of the write lock."""
 ROUNDS = 4
 """How often the whole file is looked through; what is recorded meanwhile leaves slack of its own."""
-_MOST_PAGES = 1 << 24
-"""Below this many pages no page of another kind can begin with the byte of a page of a tree."""
+_MOST_PAGES = 1 << 25
+"""Below this many pages no page of another kind can begin with the byte of a page of a tree (128 GiB)."""
 _HEADER = {2: 12, 5: 12, 10: 8, 13: 8}
 """Kinds of pages of a tree, and the bytes of their headers."""
 
@@ -55,6 +57,9 @@ class SlackWiper:
 
         Returns:
             Whether the whole file was looked through and nothing was left to be overwritten.
+
+        Raises:
+            Refused: the file has a layout or a size in which it cannot be done.
         """
         if self._child is None:
             self._ask("scan", [])
@@ -117,8 +122,11 @@ class SlackWiper:
         if not line:
             self.close()
             raise sqlite3.OperationalError("the slack of its pages could not be overwritten")
-        pages: list[int] = json.loads(line)
-        return pages
+        answer: list[int] | str = json.loads(line)
+        if isinstance(answer, str):
+            self.close()
+            raise Refused(f"{self._path}: {answer}")
+        return answer
 
     def _stdout(self) -> IO[bytes]:
         assert self._child is not None
@@ -140,16 +148,19 @@ class _File:
     def __init__(self, path: str) -> None:
         self._descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
 
-    def scan(self, pages: list[int]) -> list[int]:
-        """The pages whose slack holds something; all are looked at where none is named."""
+    def scan(self) -> list[int] | str:
+        """The pages whose slack holds something, or why this cannot be found out."""
         header = os.pread(self._descriptor, 100, 0)
         self._size = int.from_bytes(header[16:18], "big")
         self._size = 65_536 if self._size == 1 else self._size
         self._usable = self._size - header[20]
         count = os.fstat(self._descriptor).st_size // self._size
         if count >= _MOST_PAGES or header[52:56] != bytes(4):
-            raise SystemExit(f"{count} pages, or one with another layout: the slack is not overwritten")
-        return [number for number in pages or range(1, count + 1) if self._slack(number) is not None]
+            return (
+                "what is erased is gone, but pieces may stand in the slack of its pages, which cannot be"
+                " overwritten in a file of this layout or size. Stop everything and run VACUUM on it."
+            )
+        return [number for number in range(1, count + 1) if self._slack(number) is not None]
 
     def wipe(self, pages: list[int]) -> list[int]:
         """Overwrite the slack of these pages; the answer is the pages that had any."""
@@ -188,7 +199,7 @@ def _serve(path: str, asked: IO[str], answers: IO[str]) -> None:
     file = _File(path)
     for line in asked:
         what, pages = json.loads(line)
-        found: Any = file.scan(pages) if what == "scan" else file.wipe(pages)
+        found = file.scan() if what == "scan" else file.wipe(pages)
         answers.write(json.dumps(found) + "\n")
         answers.flush()
         if what == "wipe":
