@@ -130,5 +130,4 @@ def _export(instance: Instance, organization: str, name: str) -> Iterator[bytes]
         return
     batches = instance.reader.export((organization,), Filter())
     rows = csv.rows(batches, instance.catalogs) if name == "csv" else ndjson.rows(batches, instance.catalogs)
-    for row in rows:
-        yield row
+    yield from rows
