@@ -31,6 +31,7 @@ from affidavit.storage.log import Alarm
 from affidavit.storage.sqlite.database import SqliteDatabase, migrate_file
 from affidavit.storage.sqlite.log_writer import SqliteLogWriter
 from affidavit.testing.author import Author, Clock
+from affidavit.wiring.fsck import check_everything
 from affidavit.wiring.log import (
     accept_guard,
     key_file,
@@ -199,6 +200,10 @@ class World:
     def accept(self) -> list[Accepted]:
         """What ``affidavit log guard accept`` does where no worker runs."""
         return accept_guard(self.settings, self.database, self._record())
+
+    def faults(self) -> list[str]:
+        """What ``affidavit fsck`` names: table and column of each fault."""
+        return [each.what.split(" ")[0] for each in check_everything(self.settings).total().failures]
 
     def events(self) -> list[StoredEvent]:
         """All, in recording order."""

@@ -113,7 +113,7 @@ class TestDatabaseBehindTheGuard:
         assert world.reopen() == []
 
     def test_the_old_incarnation_never_grows_again(self, world: World) -> None:
-        """Files of before the loss turn up late: they extend what was signed, and are refused all the same."""
+        """Files of before the loss turn up late: they extend what was signed, and are still refused."""
         world.save("whole")
         restored(world, DATABASE, LOG)
         world.reopen()
@@ -272,6 +272,50 @@ class TestOneFileOfTwo:
         world.work()
         check(world, signed=seen)
         assert world.kinds() == []
+
+
+HEADS, EVENTS = "affidavit_guard_heads", "affidavit_events"
+
+
+@pytest.mark.parametrize("more", [0, 2], ids=["untouched", "written-to"])
+@pytest.mark.parametrize(
+    ("restored_files", "lost_files", "named", "mended"),
+    [
+        ((DATABASE, LOG), (), f"{HEADS}.size", "reopen"),
+        ((DATABASE,), (), EVENTS, "reopen"),
+        ((LOG,), (), f"{HEADS}.size", "worker"),
+        ((GUARD,), (), f"{HEADS}.size", "accept"),
+        ((), (LOG,), HEADS, "reopen"),
+        ((DATABASE,), (LOG,), HEADS, "reopen"),
+    ],
+    ids=["both", "events", "log", "guard", "log-lost", "log-lost-events"],
+)
+def test_fsck_names_it_and_is_content_once_it_is_mended(
+    world: World,
+    restored_files: tuple[str, ...],
+    lost_files: tuple[str, ...],
+    named: str,
+    mended: str,
+    more: int,
+) -> None:
+    """Attack case 15: whatever came back from before, fsck says so until a person has settled it."""
+    assert world.faults() == []
+    world.close()
+    world.restore("backup", only=restored_files)
+    world.lose(*lost_files)
+    world.open_database()
+    world.record(*["acme"] * more)
+    assert named in world.faults()
+    if mended == "reopen":
+        world.reopen()
+    elif mended == "accept":
+        world.accept()
+    world.start()
+    world.record("acme", "beta")
+    world.work()
+    assert world.faults() == []
+    assert world.kinds() == []
+    check(world)
 
 
 class TestGuard:
