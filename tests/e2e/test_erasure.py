@@ -96,6 +96,40 @@ def test_without_waiting_the_worker_does_it(program: Program) -> None:
     assert leaks(program.folder / "affidavit-data", CANARY) == []
 
 
+def seal(program: Program, size: int) -> None:
+    """Have the log sign a checkpoint of this size."""
+
+    def signed() -> bool:
+        program.json("index", "rebuild", "--json")
+        done = program.run("log", "checkpoint", *ACME)
+        return done.code == 0 and done.out.splitlines()[1] == str(size)
+
+    eventually(signed, f"no checkpoint of size {size} is signed")
+
+
+@pytest.mark.slow
+def test_events_of_two_incarnations_are_erased_at_once(program: Program) -> None:
+    """After a lost log and a new incarnation there is a manifest for each tree, and one event cites both."""
+    folder = program.folder / "affidavit-data"
+    record(program, CANARY, "bob")
+    seal(program, 2)
+    old = (folder / "affidavit-log.db").read_bytes()
+    record(program, CANARY)
+    seal(program, 3)
+    (folder / "affidavit-log.db").write_bytes(old)
+    (reopened,) = program.json("log", "reopen", "--json")
+    assert reopened["reopened"][0]["origin"].endswith("/2")
+    record(program, CANARY)
+    (done,) = program.json("erase", *ACME, "--subject", CANARY, "--basis", "case 17", "--json")
+    assert (done["events"], len(done["manifests"])) == (3, 2)
+    asked = ("events", *ACME, "--action", "audit.erasure.requested", "--json")
+    (requested,) = program.json(*asked)
+    assert requested["facts"] == dict(zip(("manifest_1", "manifest"), done["manifests"], strict=True))
+    assert leaks(folder, CANARY) == []
+    (verdict,) = program.json("fsck", "--json")
+    assert (verdict["sound"], verdict["redacted"]) == (True, 3)
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx2.Client, Path]]:
     """A server with its worker, asked by the operator; the folder of its files."""
