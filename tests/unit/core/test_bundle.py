@@ -776,6 +776,32 @@ def test_cited_leaves_must_explain_something() -> None:
             assert not verify(target | {"cited.ndjson": cited}).sound
 
 
+def test_a_cited_leaf_that_is_not_in_the_tree_explains_nothing() -> None:
+    """(case 56) A forged announcement of an erasure beside the entries, with the proof of another leaf."""
+    log = plain()
+    body = erasure_of(log.events, {4: ["changes"]})
+    log.manifests = [(body, "erasure")]
+    log.events[4].gone = {"changes"}
+    members = log.bundle(0, 15)
+    forged = Event(16, "audit.erasure.requested", {"manifest": sha256(body).hexdigest()})
+    proof = json.loads(lines(log.bundle(only=[16]), "proofs.ndjson")[0])[1]
+    members["cited.ndjson"] = ndjson([canonical([16, forged.entry.decode(), proof])])
+    verdict = verify(members)
+    assert (verdict.sound, verdict.verified, verdict.redacted) == (False, 0, 0)
+
+
+@pytest.mark.parametrize("index", [3, 20, 30])
+def test_values_of_an_entry_that_is_not_here_are_named(index: int) -> None:
+    """(case 58) A line of groups.ndjson before, at and behind the end of the range."""
+    log = plain(40)
+    members = log.bundle(5, 20)
+    shown = [*lines(members, "groups.ndjson"), str(log.groups_line(index))]
+    members["groups.ndjson"] = ndjson(sorted(shown, key=lambda text: int(text[1:].partition(",")[0])))
+    verdict = verify(members)
+    assert counts(verdict) == {"verified": 15, "failed": 1}
+    assert (verdict.failures[0].what, verdict.failures[0].position) == ("groups.ndjson", index)
+
+
 def test_the_log_tells_what_happened_to_it() -> None:
     """A reopened log and an overruled guard are said, and stay sound."""
     log = plain()
