@@ -6,11 +6,15 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from affidavit.cli.exits import Failed
+from affidavit.cli.exits import Exit, Failed
 from affidavit.cli.options import SERVING_NOTHING_GIVEN, Serving
 from affidavit.cli.output import Json, line, note, print_json, wants_json
+from affidavit.errors import StorageError
 
 __all__ = ["command"]
+
+_EXITS = {1: Exit.INCOMPLETE, 2: Exit.USAGE}
+"""Those of a verdict, which ``verify`` has too: not sound, could not be checked."""
 
 
 def command(
@@ -29,7 +33,10 @@ def command(
     """
     from affidavit.wiring.fsck import check_everything
 
-    findings = check_everything(settings.settings(), key)
+    try:
+        findings = check_everything(settings.settings(), key)
+    except StorageError as error:
+        raise Failed(error.message, _EXITS[2]) from error
     total = findings.total()
     if wants_json(json):
         print_json(findings.as_json())
@@ -38,4 +45,4 @@ def command(
             line(text)
         note(f"{len(findings.trees)} logs, {findings.pending} events wait for their leaf")
     if total.exit_code:
-        raise Failed(code=total.exit_code)  # type: ignore[arg-type]
+        raise Failed(code=_EXITS[total.exit_code])

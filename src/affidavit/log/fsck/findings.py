@@ -67,7 +67,7 @@ class Findings:
         if single is not None:
             total.origin, total.signed_by = single.origin, single.signed_by
             total.witnesses, total.checkpoint_time = single.witnesses, single.checkpoint_time
-        for verdict in (self.rest, *self.trees.values()):
+        for verdict in (*self.trees.values(), self.rest):
             for name in (*COUNTS, "sealed_late", "end", "size"):
                 setattr(total, name, getattr(total, name) + getattr(verdict, name))
             total.failures += verdict.failures[: MAX_FAILURES - len(total.failures)]
