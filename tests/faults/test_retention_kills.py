@@ -28,9 +28,9 @@ from tests.faults.load import eventually
 DAY = 86_400_000_000
 ACME = ("--organization", "acme")
 PURGED = 20_000
-LONGEST = 0.25
-"""Seconds that one recording may take while a purge runs: its transactions hold the write lock for 10 ms, and
-nine other things may want the disk of a machine that runs tests."""
+USUAL, LONGEST = 0.1, 1.0
+"""Seconds that 99 of 100 recordings, and the longest one, may take while a purge runs. Its transactions hold the
+write lock for 10 ms; the rest is what other tests do to the processors and the disk meanwhile."""
 
 
 def fill(folder: Path, events: int) -> Program:
@@ -189,7 +189,7 @@ def purging(tmp_path: Path) -> Iterator[Program]:
 
 @pytest.mark.slow
 def test_recording_goes_on_while_a_purge_runs(purging: Program) -> None:
-    """20,000 rows are emptied by another process; no recording waits longer than a quarter second."""
+    """20,000 rows are emptied by another process; one recording after the other gets through."""
     run = purging.start("retention", "run", *ACME, stdout=subprocess.DEVNULL)
     clock = Clock(time.time_ns() // 1000)
     database = SqliteDatabase(purging.folder / "affidavit-data" / "affidavit.db", clock=clock)
@@ -210,4 +210,6 @@ def test_recording_goes_on_while_a_purge_runs(purging: Program) -> None:
     assert run.returncode == 0
     assert ask(purging, ALIVE) == 1
     assert during, "nothing was recorded while rows were emptied"
-    assert max(waits) < LONGEST, sorted(waits)[-5:]
+    waits.sort()
+    assert waits[len(waits) * 99 // 100] < USUAL, waits[-20:]
+    assert waits[-1] < LONGEST, waits[-5:]
