@@ -29,8 +29,10 @@ DAY = 86_400_000_000
 ACME = ("--organization", "acme")
 PURGED = 20_000
 USUAL, LONGEST = 0.1, 1.0
-"""Seconds that 99 of 100 recordings, and the longest one, may take while a purge runs. Its transactions hold the
-write lock for 10 ms; the rest is what other tests do to the processors and the disk meanwhile."""
+"""Seconds that 99 of 100 recordings, and the longest one, may take while a purge runs.
+
+Its transactions hold the write lock for 10 ms; the rest is what other tests do to the machine meanwhile.
+"""
 
 
 def fill(folder: Path, events: int) -> Program:
