@@ -284,12 +284,11 @@ def test_an_edited_entry_of_a_live_log_is_named() -> None:
     """(case 1) The tile still has the hash that was signed."""
     log = grown()
     served = tiles_of(log)
-    served["tile/entries/001"] = served["tile/entries/001"].replace(
-        b'"severity":"info"', b'"severity":"warn"', 1
-    )
+    served["tile/entries/001"] = served["tile/entries/001"].replace(b'"success"', b'"failure"', 1)
     verdict = live(served)
     assert [(each.position, each.what) for each in verdict.failures] == [(256, "entry")]
     assert verdict.verified == 599
+    assert live(served, span=(256, 258)).verified == 1
 
 
 def test_an_entry_and_its_tile_forged_together_are_found() -> None:

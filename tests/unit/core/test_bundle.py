@@ -160,9 +160,7 @@ def test_a_rerun_gives_the_same_verdict() -> None:
 def test_an_edited_entry_breaks_the_range() -> None:
     """(case 1) One changed byte of a leaf: the root differs, nothing is called verified."""
     members = plain().bundle()
-    members["entries.ndjson"] = members["entries.ndjson"].replace(
-        b'"severity":"info"', b'"severity":"warn"', 1
-    )
+    members["entries.ndjson"] = members["entries.ndjson"].replace(b'"success"', b'"failure"', 1)
     verdict = verify(members)
     assert counts(verdict) == {"failed": 20}
     assert "the root of the tree of size 20" in said(verdict)
@@ -759,6 +757,26 @@ def test_a_member_that_is_missing_is_named(name: str) -> None:
     verdict = verify(members)
     assert (verdict.exit_code, verdict.verified) == (1, 0)
     assert name in said(verdict)
+
+
+@pytest.mark.parametrize(
+    "name", ["bundle.json", "range.json", "cited.ndjson", "consistency.ndjson", "proofs.ndjson"]
+)
+def test_another_spelling_of_the_same_is_refused(name: str) -> None:
+    """Every byte counts: a space, an escape that need not be, keys in another order."""
+    log = history()
+    members = log.bundle(only=[2, 5]) if name == "proofs.ndjson" else log.bundle(4, 20)
+    assert verify(members).sound
+    value = json.loads(lines(members, name)[0])
+    rest = "".join(f"{line}\n" for line in lines(members, name)[1:])
+    end = "\n" if name.endswith("ndjson") else ""
+    for text in (
+        json.dumps(value),
+        json.dumps(value, separators=(",", ":")).replace("=", "\\u003d").replace("log", "l\\u006fg"),
+    ):
+        changed = members | {name: f"{text}{end}{rest}".encode()}
+        assert changed[name] != members[name]
+        assert not verify(changed).sound
 
 
 def test_cited_leaves_must_explain_something() -> None:
