@@ -30,6 +30,7 @@
         ├── StorageBusy             another process holds the write lock for too long
         ├── StorageFull             no space left
         ├── StorageReadOnly         the database or its folder cannot be written
+        ├── UnreadableText          a text in the database is not UTF-8
         ├── SchemaMissing           no Affidavit tables: run ``affidavit migrate``
         ├── SchemaTooNew            made by a newer version of Affidavit
         ├── SchemaChanged           a migration that was applied has other text now
@@ -76,6 +77,7 @@ __all__ = [
     "StorageFull",
     "StorageReadOnly",
     "TooLarge",
+    "UnreadableText",
 ]
 
 VALUE_CHARACTERS = 100
@@ -286,6 +288,12 @@ class StorageReadOnly(StorageError):
     """The database cannot be written; check the owner and mode of the file and its folder."""
 
     category = "storage_read_only"
+
+
+class UnreadableText(StorageError):
+    """A text in the database is not UTF-8; somebody wrote it by SQL."""
+
+    category = "storage_text"
 
 
 class SchemaMissing(StorageError):

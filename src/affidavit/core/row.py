@@ -6,12 +6,14 @@ the exact text that is hashed (never re-serialised), so an answer is spliced tog
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
 from typing import Any, NamedTuple
 
 import msgspec
 
 from affidavit.core.event import GROUPS
+from affidavit.core.forms import MAX_MICROSECONDS
+from affidavit.core.groups import GROUP_FIELDS, fields_of
 from affidavit.core.ids import format_id, microseconds_of
 from affidavit.core.times import DAY, format_time
 
@@ -123,13 +125,14 @@ class StoredEvent:
     ``expired`` says that all values are gone because of their age, where such a reader has found that out.
     """
 
-    __slots__ = ("_groups", "_values", "expired", "place", "seq")
+    __slots__ = ("_groups", "_unreadable", "_values", "expired", "place", "seq")
 
     seq: int
     place: Place | None
     expired: bool
     _values: tuple[Any, ...]
     _groups: dict[str, Any] | None
+    _unreadable: tuple[str, ...]
 
     def __init__(self, seq: int, values: tuple[Any, ...]) -> None:
         self.seq = seq
@@ -137,6 +140,7 @@ class StoredEvent:
         self.expired = False
         self._values = values
         self._groups = None
+        self._unreadable = ()
 
     id: bytes = property(lambda self: self._values[0])  # type: ignore[assignment]
     version: int = property(lambda self: self._values[1])  # type: ignore[assignment]
@@ -187,12 +191,17 @@ class StoredEvent:
         return self._values[12:17]
 
     def groups(self) -> dict[str, Any]:
-        """The fields of all five groups, decoded, in one dictionary; erased ones are missing."""
+        """The fields of all groups, decoded, in one dictionary; erased and unreadable ones are missing."""
         if self._groups is None:
             merged: dict[str, Any] = {}
-            for text in self._values[12:17]:
-                if text is not None and text != "{}":
-                    merged.update(_decode_object(text))
+            for name, text in zip(GROUPS, self._values[12:17], strict=True):
+                if text is None or text == "{}":
+                    continue
+                fields = fields_of(name, text)
+                if fields is None:
+                    self._unreadable += (name,)
+                else:
+                    merged.update(fields)
             self._groups = merged
         return self._groups
 
@@ -203,12 +212,10 @@ class StoredEvent:
 
     @property
     def inconsistent(self) -> tuple[str, ...]:
-        """The query columns that say something else than the groups: somebody edited the table."""
-        if self._values[12] is None:
-            return () if self.actor_id is None else ("actor_id",)
+        """What somebody wrote by SQL: groups that are none, a query column that differs from its group."""
         actor = self.groups().get("actor")
-        said = actor.get("id") if isinstance(actor, Mapping) else None
-        return () if said == self.actor_id else ("actor_id",)
+        said = actor["id"] if actor is not None else None
+        return self._unreadable if said == self.actor_id else (*self._unreadable, "actor_id")
 
 
 def encode_event(event: StoredEvent, title: str | None = None) -> bytes:
@@ -221,6 +228,9 @@ def encode_event(event: StoredEvent, title: str | None = None) -> bytes:
         title: the catalog's title of the action.
     """
     values = event._values
+    inconsistent = event.inconsistent
+    if not _is_plain(values):
+        return _encode_strange(event, title)
     parts = [
         f'{{"id":"{format_id(values[0])}","organization":"{values[2]}"',
         f'"project":"{values[3]}"' if values[3] is not None else "",
@@ -234,13 +244,60 @@ def encode_event(event: StoredEvent, title: str | None = None) -> bytes:
         f'"state":"{event.state}"',
         f'"index":{event.place.index}' if event.place is not None else "",
         f'"late":{"true" if event.late else "false"}',
-        *(text[1:-1] for text in values[12:17] if text is not None),
+        *(
+            _members(name, text)
+            for name, text in zip(GROUPS, values[12:17], strict=True)
+            if text is not None and name not in inconsistent
+        ),
         f'"facts":{values[10]}' if values[10] is not None else "",
     ]
     if event.expired:
         parts.append('"expired":true')
     elif event.redacted:
         parts.append(f'"redacted":{encode_group(event.redacted).decode()}')
-    if event.inconsistent:
-        parts.append(f'"inconsistent":{encode_group(event.inconsistent).decode()}')
+    if inconsistent:
+        parts.append(f'"inconsistent":{encode_group(inconsistent).decode()}')
     return (",".join(filter(None, parts)) + "}").encode()
+
+
+def _members(name: str, text: str) -> str:
+    """A stored group among the members of the event: its text, or written anew where a key may be double."""
+    if (
+        text[:2] in ('{"', "{}")
+        and text[-1] == "}"
+        and "\\u" not in text
+        and all(text.count(f'"{field}":') < 2 for field in GROUP_FIELDS[name])
+    ):
+        return text[1:-1]
+    return encode_group(fields_of(name, text)).decode()[1:-1]
+
+
+_plain = re.compile(r"[A-Za-z0-9._:-]*\Z", re.ASCII).match
+
+
+def _is_plain(values: tuple[Any, ...]) -> bool:
+    """Whether the clear columns can stand in JSON as they are; only SQL can have written others."""
+    event_id, project, parent_id, facts, recorded_at = values[0], values[3], values[9], values[10], values[19]
+    try:
+        return (
+            _plain("".join(values[4:8]) + values[2] + (project or "")) is not None
+            and len(event_id) == 16
+            and type(event_id) is bytes
+            and (parent_id is None or type(parent_id) is bytes)
+            and (facts is None or type(_decode_object(facts)) is dict)
+            and 0 <= recorded_at <= MAX_MICROSECONDS
+        )
+    except (TypeError, msgspec.MsgspecError, UnicodeError):
+        return False
+
+
+def _encode_strange(event: StoredEvent, title: str | None) -> bytes:
+    """An event whose clear columns are none: everything as text, and said so."""
+    shown: dict[str, Any] = {
+        name: value.hex() if isinstance(value, bytes) else value if isinstance(value, int) else str(value)
+        for name, value in zip(COLUMNS[:11], event.values, strict=False)
+        if value is not None
+    }
+    shown |= {"title": title or "", "state": event.state, "recorded_at": str(event.recorded_at)}
+    shown["inconsistent"] = ["clear columns", *event.inconsistent]
+    return encode_group(shown | event.groups())

@@ -6,16 +6,15 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-import msgspec
-
 from affidavit.core.credentials import INSTANCE
+from affidavit.core.groups import check_facts, check_group
 from affidavit.core.leaf import LEAF_VERSION, Unencodable, encode_invalid, encode_leaf
 from affidavit.core.names import name_is_valid
 from affidavit.core.row import StoredEvent
+from affidavit.core.unsound import Malformed
 
 __all__ = ["LeafBytes", "RowVersionError", "home_of", "leaf_of", "leaf_of_event"]
 
-_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _VERSION, _ORGANIZATION, _FACTS, _FIRST, _END = 1, 2, 10, 12, 17
 
 
@@ -64,13 +63,13 @@ def leaf_of(values: Sequence[Any], hex_digits: str) -> LeafBytes:
     try:
         if type(values[_ORGANIZATION]) is not bytes or _name(values[_ORGANIZATION]) is None:
             raise Unencodable("organization must be a name")
-        for text in values[_FIRST:_END]:
+        for number, text in enumerate(values[_FIRST:_END]):
             if type(text) is bytes and text != b"{}":
-                _object(text)
+                check_group(number, text)
         if type(values[_FACTS]) is bytes:
-            _object(values[_FACTS])
+            check_facts(values[_FACTS])
         return LeafBytes(encode_leaf(values, hex_digits), None)
-    except (Unencodable, msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (Unencodable, Malformed) as error:
         return LeafBytes(encode_invalid(values, hex_digits), str(error)[:200])
 
 

@@ -122,6 +122,9 @@ def translate(error: sqlite3.Error, path: Path) -> errors.StorageError:
     code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
     if code == sqlite3.SQLITE_ERROR and "no such table" in str(error):
         return errors.SchemaMissing(f"{path} has no Affidavit tables ({error}); run: affidavit migrate")
+    if str(error).startswith("Could not decode to UTF-8"):
+        # The driver's message holds the text itself.
+        return errors.UnreadableText(f"A text in {path} is not UTF-8; affidavit fsck names the event.")
     if code == sqlite3.SQLITE_CANTOPEN:
         if not path.exists():
             return errors.SchemaMissing(f"There is no database at {path}; run: affidavit migrate")

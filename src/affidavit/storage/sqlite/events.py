@@ -8,7 +8,7 @@ from affidavit.core.credentials import ALL
 from affidavit.core.row import Recorded, Row, StoredEvent
 from affidavit.storage.protocols import RawRow
 from affidavit.storage.sqlite.index import organizations_of
-from affidavit.storage.sqlite.readers import Readers
+from affidavit.storage.sqlite.readers import Readers, despite_bad_text
 from affidavit.storage.sqlite.search import SELECT
 from affidavit.storage.sqlite.writer import Writer
 
@@ -26,6 +26,7 @@ class SqliteEvents:
         """Store one batch durably."""
         return self._writer.insert(rows)
 
+    @despite_bad_text
     def fetch(self, organization: str, ids: Sequence[bytes]) -> list[StoredEvent]:
         """The events with these ids, newest first."""
         with self._readers.session() as session:
@@ -35,6 +36,7 @@ class SqliteEvents:
             )
             return [StoredEvent(row[0], row[1:]) for row in rows]
 
+    @despite_bad_text
     def after(self, seq: int, limit: int) -> list[StoredEvent]:
         """Events in recording order beyond a place."""
         with self._readers.session() as session:
@@ -60,6 +62,7 @@ class SqliteEvents:
         with self._readers.session() as session:
             return session.last_seq
 
+    @despite_bad_text
     def organizations(self) -> list[str]:
         """Every organization that has an event."""
         with self._readers.session() as session:

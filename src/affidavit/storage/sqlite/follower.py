@@ -10,6 +10,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +44,17 @@ class IndexFollower:
     def __init__(self, database: Path, index: Path) -> None:
         self._database = database
         self._index = index
-        self._events = connect(database, writer=False)
+        self._events = self._open_events()
         self._inode = inode(database)
         self._file: sqlite3.Connection | None = None
         self._file_inode: tuple[int, int] | None = None
         self._merge: _Merge | None = None
+
+    def _open_events(self) -> sqlite3.Connection:
+        connection = connect(self._database, writer=False)
+        # A text that is not UTF-8 must not stop everything behind it.
+        connection.text_factory = partial(str, encoding="utf-8", errors="replace")
+        return connection
 
     def step(self) -> int:
         """Take in up to :data:`BATCH` events; returns how many."""
@@ -80,7 +87,7 @@ class IndexFollower:
         """The open index file, made anew where it is gone, of another layout, or of another history."""
         if inode(self._database) != self._inode:
             self._events.close()
-            self._events = connect(self._database, writer=False)
+            self._events = self._open_events()
             self._inode = inode(self._database)
         if self._file is not None and inode(self._index) == self._file_inode:
             state = self._state(self._file)

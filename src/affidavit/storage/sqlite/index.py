@@ -19,7 +19,7 @@ from affidavit.storage.sqlite import plan
 from affidavit.storage.sqlite.counting import Totals, add_counts
 from affidavit.storage.sqlite.index_file import oldest_beyond
 from affidavit.storage.sqlite.plan import Expression
-from affidavit.storage.sqlite.readers import Readers, Session
+from affidavit.storage.sqlite.readers import Readers, Session, despite_bad_text
 from affidavit.storage.sqlite.search import SELECT, Walk, id_range
 from affidavit.storage.sqlite.streams import BEYOND
 
@@ -38,6 +38,7 @@ class SqliteIndex:
         self._readers = readers
         self._path = index
 
+    @despite_bad_text
     def page(
         self,
         organizations: Organizations,
@@ -65,6 +66,7 @@ class SqliteIndex:
 
         return self._answer(work)
 
+    @despite_bad_text
     def counts(self, organizations: Organizations, filter_: Filter, by: CountBy) -> Counts:
         """See :meth:`affidavit.storage.protocols.EventIndex.counts`."""
 
@@ -78,6 +80,7 @@ class SqliteIndex:
 
         return self._answer(work)
 
+    @despite_bad_text
     def span(self, organizations: Organizations) -> tuple[int, int] | None:
         """See :meth:`affidavit.storage.protocols.EventIndex.span`."""
         with self._readers.session() as session:

@@ -8,26 +8,57 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial, wraps
 from pathlib import Path
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 from affidavit import errors
 from affidavit.storage.sqlite import index_file, migrate
 from affidavit.storage.sqlite.connect import connect, inode, translated
 
-__all__ = ["Readers", "Session"]
+__all__ = ["Readers", "Session", "despite_bad_text"]
+
+R = TypeVar("R")
+P = ParamSpec("P")
 
 MOST_IDLE = 8
+
+
+class _Reads(Protocol):
+    """Something that reads through :class:`Readers`."""
+
+    _readers: Readers
+
+
+S = TypeVar("S", bound=_Reads)
+
+
+def despite_bad_text(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
+    """A method that reads: one row whose text is not UTF-8 must not keep the others from being read."""
+
+    @wraps(method)
+    def read(self: S, /, *arguments: P.args, **named: P.kwargs) -> R:
+        try:
+            return method(self, *arguments, **named)
+        except errors.UnreadableText:
+            self._readers.tolerate()
+            return method(self, *arguments, **named)
+
+    return read
 
 
 class _Pair:
     """The two connections of one reader, each with the inode it was opened on."""
 
-    def __init__(self, database: Path, index: Path) -> None:
+    def __init__(self, database: Path, index: Path, *, tolerant: bool) -> None:
         self._index_path = index
         self.inode = inode(database)
         self.events = connect(database, writer=False)
+        self.tolerant = tolerant
+        if tolerant:
+            self.events.text_factory = partial(str, encoding="utf-8", errors="replace")
         self.index: sqlite3.Connection | None = None
         self._index_inode: tuple[int, int] | None = None
 
@@ -118,6 +149,7 @@ class Readers:
         self._idle: list[_Pair] = []
         self._lock = threading.Lock()
         self._closed = False
+        self._tolerant = False
         with self.session() as session:
             migrate.check(session.events, database)
 
@@ -145,10 +177,14 @@ class Readers:
     def _take(self) -> _Pair:
         with self._lock:
             pair = self._idle.pop() if self._idle else None
-        if pair is not None and pair.inode != inode(self.database):
+        if pair is not None and (pair.inode != inode(self.database) or pair.tolerant != self._tolerant):
             pair.close()
             pair = None
-        return _Pair(self.database, self._index) if pair is None else pair
+        return _Pair(self.database, self._index, tolerant=self._tolerant) if pair is None else pair
+
+    def tolerate(self) -> None:
+        """From now on show what is not UTF-8 with U+FFFD in it; slower, so only once it was met."""
+        self._tolerant = True
 
     def _give(self, pair: _Pair) -> None:
         with self._lock:

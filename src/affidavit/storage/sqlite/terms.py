@@ -7,14 +7,19 @@ what is a term and how it is spelt.
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from hashlib import blake2b
+from typing import TypeVar
 
 import msgspec
 
 from affidavit.core.filter import Condition
 
 __all__ = ["TERM_FIELDS", "EventTerms", "address_prefix", "email_hash", "prefixes", "terms_of"]
+
+G = TypeVar("G")
 
 TERM_FIELDS = frozenset(
     {
@@ -70,9 +75,22 @@ class _ContextGroup(msgspec.Struct):
     request: _Request | None = None
 
 
-_actor = msgspec.json.Decoder(_ActorGroup).decode
-_resources = msgspec.json.Decoder(_ResourcesGroup).decode
-_context = msgspec.json.Decoder(_ContextGroup).decode
+def _reader(group: type[G]) -> Callable[[str], G]:
+    """Reads a stored group; one that SQL made into something else is as if it were empty."""
+    decode = msgspec.json.Decoder(group).decode
+
+    def read(text: str) -> G:
+        try:
+            return decode(text)
+        except (msgspec.MsgspecError, UnicodeError):
+            return group()
+
+    return read
+
+
+_actor = _reader(_ActorGroup)
+_resources = _reader(_ResourcesGroup)
+_context = _reader(_ContextGroup)
 
 
 class EventTerms(msgspec.Struct, frozen=True):
@@ -105,7 +123,7 @@ def terms_of(
     resources: str | None,
     context: str | None,
 ) -> EventTerms:
-    """The terms of one row; erased groups have none."""
+    """The terms of one row; groups that were erased, or that SQL made into something else, have none."""
     found: list[tuple[str, str | None]] = []
     emails: set[tuple[str, str]] = set()
     keys: set[bytes] = set()
@@ -124,7 +142,9 @@ def terms_of(
         if group.request is not None:
             found.append(("request_id", group.request.id))
         if group.ip:
-            keys.add(address_prefix(key, organization, group.ip))
+            # What is no address was written by SQL, and no question can ask for it.
+            with suppress(ValueError):
+                keys.add(address_prefix(key, organization, group.ip))
     keys.update(_hash(key, organization, kind, value) for kind, value in found if value)
     return EventTerms(keys, emails)
 
