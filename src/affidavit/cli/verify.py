@@ -9,6 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from affidavit.cli.exits import Exit, Failed
+from affidavit.cli.options import NOTHING_GIVEN, Common
 from affidavit.cli.output import Json, wants_json
 from affidavit.verifier.command import Asked, verdict_of, written
 
@@ -44,12 +45,14 @@ def command(
         str | None, Parameter(help="For a live log: an API token with the ability log:read.")
     ] = None,
     json: Json = None,
+    common: Common = NOTHING_GIVEN,
 ) -> None:
     """Check evidence from a log, offline; trust comes from --key or --policy alone.
 
     The verdict counts what was verified, redacted, expired, pruned, invalid and failed, and names what
     failed. The exit code is 0 where it is sound, 1 where it is not, 2 where it could not be checked.
     """
+    del common  # every command takes these flags; evidence is checked without any setting
     asked = Asked(target, tuple(key or ()), policy, since, range_, max_age, origin, token)
     verdict = verdict_of(asked, int(time.time()))
     sys.stdout.write(written(verdict, as_json=wants_json(json)))
