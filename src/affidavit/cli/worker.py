@@ -9,7 +9,7 @@ __all__ = ["command"]
 
 
 def command(*, settings: Serving = SERVING_NOTHING_GIVEN) -> None:
-    """Keep the search index up to date until SIGTERM or Ctrl-C.
+    """Grow and sign the log and keep the search index up to date, until SIGTERM or Ctrl-C.
 
     serve starts one by itself; run this where serve has --no-worker. Of several, the one that holds the lease
     works and the others wait.
