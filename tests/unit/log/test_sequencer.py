@@ -212,7 +212,9 @@ def test_text_that_is_not_utf8_does_not_stop_the_queue(log: Log) -> None:
     """SQLite stores any bytes as text."""
     log.record("acme")
     log.sql("DROP TRIGGER affidavit_events_update")
-    log.sql("UPDATE affidavit_events SET details = CAST(x'7b226d65746164617461223a7b2278223a22ff227d7d' AS TEXT)")
+    log.sql(
+        "UPDATE affidavit_events SET details = CAST(x'7b226d65746164617461223a7b2278223a22ff227d7d' AS TEXT)"
+    )
     assert log.catch_up() == 1
     (alarm,) = log.stores.log.alarms()
     assert "details is not of its shape" in alarm.text
