@@ -119,8 +119,12 @@ class LogEvidence(Protocol):
         """Levels of which tiles of a tree are stored."""
         ...
 
-    def checkpoints(self, tree: int) -> Sequence[Record]:
-        """The checkpoints of one tree by size."""
+    def head(self, tree: int) -> tuple[Record | None, Sequence[Record]]:
+        """The row of one tree and its checkpoints by size, of one moment."""
+        ...
+
+    def size(self, tree: int) -> int:
+        """How many leaves a tree says that it has at this moment."""
         ...
 
     def strays(self) -> Sequence[tuple[str, int]]:
@@ -182,6 +186,10 @@ class GuardEvidence(Protocol):
 
     def tables(self) -> Mapping[str, list[Record]] | None:
         """Every table, of one moment; ``None`` where there is no file."""
+        ...
+
+    def head(self, origin: str) -> Record | None:
+        """What is remembered of one tree at this moment."""
         ...
 
     def close(self) -> None:

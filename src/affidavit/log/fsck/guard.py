@@ -8,7 +8,7 @@ from typing import Any
 from affidavit.core.merkle import HASH_SIZE
 from affidavit.log.fsck.findings import Findings, shown
 from affidavit.log.fsck.state import LogState, StoredTree
-from affidavit.storage.evidence import Fault, Record
+from affidavit.storage.evidence import Fault, GuardEvidence, Record
 
 __all__ = ["GuardCheck"]
 
@@ -17,11 +17,15 @@ class GuardCheck:
     """Compares heads and manifests of the guard with the log.
 
     Args:
-        tables: of the guard's file.
+        evidence: the guard's file.
+        tables: of it.
         findings: where faults go.
     """
 
-    def __init__(self, tables: Mapping[str, list[Record]], findings: Findings) -> None:
+    def __init__(
+        self, evidence: GuardEvidence, tables: Mapping[str, list[Record]], findings: Findings
+    ) -> None:
+        self._evidence = evidence
         self._tables = tables
         self._findings = findings
         self._heads: dict[str, Record] = {
@@ -35,16 +39,19 @@ class GuardCheck:
         return rows[0]["database_id"] if rows else None
 
     def sizes(self, origin: str) -> list[int]:
-        """The size of a tree whose root the guard knows."""
-        row = self._heads.get(origin)
+        """The size of a tree whose root the guard knows now."""
+        row = self._evidence.head(origin)
+        if row is not None:
+            self._heads[origin] = row
         return [row["size"]] if row is not None and type(row["size"]) is int else []
 
-    def tree(self, tree: StoredTree, roots: Mapping[int, bytes]) -> None:
+    def tree(self, tree: StoredTree, roots: Mapping[int, bytes], now: int) -> None:
         """Compare one tree with its head.
 
         Args:
             tree: as its row says.
             roots: size to the root that the leaves have.
+            now: leaves that the tree has by now, where it grew meanwhile.
         """
         row = self._heads.pop(tree.origin, None)
         if row is None:
@@ -63,10 +70,10 @@ class GuardCheck:
         elif size < tree.published:
             rule = "the guard is behind what was signed: it was restored from before"
             self._fault("size", tree.origin, rule, str(tree.published), str(size), tree)
-        elif size > tree.size and tree.newest:
+        elif size > max(tree.size, now) and tree.newest:
             rule = "more was signed than the log has: its tail was cut or it was restored from before"
             self._fault("size", tree.origin, rule, str(size), str(tree.size), tree)
-        elif size > tree.size:
+        elif size > tree.size and not tree.newest:
             self._lost(tree, size - tree.size)
         elif size in roots and roots[size] != root:
             rule = "the leaves have another root than the one that was signed"
@@ -76,10 +83,18 @@ class GuardCheck:
         lost = self._findings.lost
         lost[tree.number] = lost.get(tree.number, 0) + entries
 
-    def finish(self, database_id: str | None, state: LogState) -> None:
-        """Compare what concerns no single tree: unknown heads, the database, manifests."""
+    def finish(self, database_id: str | None, before: LogState, state: LogState) -> None:
+        """Compare what concerns no single tree: unknown heads, the database, manifests.
+
+        Args:
+            database_id: of the app's file.
+            before: of the log as it was before the guard was read.
+            state: of the log as it is now.
+        """
         for origin, row in self._heads.items():
             closed = state.newest(row["organization"])
+            if closed is not None and closed.origin == origin:
+                continue  # begun while this runs
             if closed is None or not _is_later(closed, origin):
                 rule = "the guard knows a log that is not in the log file: it was lost, replaced or restored"
                 self._fault("", origin, rule, shown(row["size"]), "")
@@ -90,13 +105,13 @@ class GuardCheck:
             self._findings.fault(
                 Fault("affidavit_guard", "database_id", "1", rule, shown(database_id), computed)
             )
-        self._manifests(state)
+        self._manifests(before, state)
 
-    def _manifests(self, state: LogState) -> None:
+    def _manifests(self, before: LogState, state: LogState) -> None:
         """Guard and log keep the same manifests, byte for byte."""
         stored = {row["hash"]: row for row in state.tables.get("affidavit_manifests", ())}
         for row in self._tables.get("affidavit_guard_manifests", ()):
-            key, other = shown(row["hash"]), stored.pop(row["hash"], None)
+            key, other = shown(row["hash"]), stored.get(row["hash"])
             if other is None:
                 rule = "the log lost a manifest that the guard keeps: it was restored from before"
                 self._findings.fault(Fault("affidavit_manifests", "", key, rule))
@@ -114,7 +129,11 @@ class GuardCheck:
                             shown(row[column]),
                         )
                     )
-        for digest in stored:
+        kept = {row["hash"] for row in (self._evidence.tables() or {}).get("affidavit_guard_manifests", ())}
+        for row in before.tables.get("affidavit_manifests", ()):
+            digest = row["hash"]
+            if digest in kept:
+                continue
             rule = "the guard does not keep this manifest: it was restored from before"
             self._findings.fault(Fault("affidavit_guard_manifests", "", shown(digest), rule))
 

@@ -85,22 +85,23 @@ class _Fsck:
     def run(self) -> None:
         """Check everything.
 
-        1. the head of the log; 2. settings and the place of the newest event, of one moment, so that every
-        event of 1 is there; 3. the index, whole; 4. trees, checkpoints, guard; 5. rows; 6. what the rows were
-        watched for.
+        1. the head of the log; 2. the guard; 3. each tree with its checkpoints; 4. settings and the place of
+        the newest event, of one moment, so that every event with a leaf is there; 5. the index; 6. rows;
+        7. what the rows were watched for.
         """
         logged = self._stores.log.tables()
         state = LogState(logged or {})
+        guard = self._guard()
+        late = self._log(state, guard) if logged is not None else {}
         tables, last = self._stores.app.settings()
         settings = SettingsCheck(tables, self._findings)
-        guard = self._guard()
+        self._owner(state, settings.database_id)
         index = IndexCheck(self._stores.search, self._stores.app, self._findings)
         index.begin(settings.database_id)
-        late = self._log(state, guard, settings.database_id) if logged is not None else {}
         if logged is None:
             self._findings.rest.warn("there is no log file: nothing has a leaf yet")
         if guard is not None:
-            guard.finish(settings.database_id, state)
+            guard.finish(settings.database_id, state, LogState(self._stores.log.tables() or {}))
         replay = Replay()
         log = self._stores.log if logged is not None else None
         rows = RowCheck(self._stores.app, log, self._explanations, self._findings, late)
@@ -126,31 +127,31 @@ class _Fsck:
             return None
         for fault in self._stores.guard.faults():
             self._findings.fault(fault)
-        return GuardCheck(tables, self._findings)
+        return GuardCheck(self._stores.guard, tables, self._findings)
 
-    def _log(
-        self, state: LogState, guard: GuardCheck | None, database_id: str | None
-    ) -> dict[int, list[tuple[int, int]]]:
-        """Every tree; what witnesses have seen of each."""
-        owner = state.one("affidavit_log")
+    def _owner(self, state: LogState, database_id: str | None) -> None:
+        owner = state.one("affidavit_log") if state.tables else None
         if owner is not None and owner["database_id"] != database_id:
-            fault = Fault(
-                "affidavit_log", "database_id", "1", "is the log of another database", str(database_id),
-                str(owner["database_id"]),
-            )  # fmt: skip
+            rule = "is the log of another database"
+            stated = str(owner["database_id"])
+            fault = Fault("affidavit_log", "database_id", "1", rule, str(database_id), stated)
             self._findings.fault(fault)
+        for fault in state.faults:
+            self._findings.fault(fault)
+
+    def _log(self, state: LogState, guard: GuardCheck | None) -> dict[int, list[tuple[int, int]]]:
+        """Every tree; what witnesses have seen of each."""
         check = TreeCheck(self._stores.log, self._findings)
         late = {}
         for tree in state.trees.values():
+            row, checkpoints = self._stores.log.head(tree.number)
+            state.renew(row, tree)
             self._begin(tree)
-            checkpoints = self._stores.log.checkpoints(tree.number)
             sizes = dict.fromkeys(_sizes(tree, checkpoints, guard))
             roots = check.run(tree, sizes)
             late[tree.number] = self._checkpoints.run(tree, checkpoints, roots)
             if guard is not None:
-                guard.tree(tree, roots)
-        for fault in state.faults:
-            self._findings.fault(fault)
+                guard.tree(tree, roots, self._stores.log.size(tree.number))
         self._incarnations(state)
         for table, number in self._stores.log.strays():
             self._findings.fault(Fault(table, "tree", str(number), "belongs to a tree that is not listed"))

@@ -86,6 +86,13 @@ class LogState:
                 earlier.newest = False
             self._newest[tree.organization] = tree
 
+    def renew(self, row: Record | None, tree: StoredTree) -> StoredTree:
+        """Take in what a tree's row says now; its name stays what it was."""
+        if row is not None and all(type(row[name]) in types for name, types in _TYPES.items()):
+            tree.size, tree.frontier = row["size"], row["frontier"]
+            tree.published, tree.kept = row["published"], row["kept"]
+        return tree
+
     def one(self, table: str) -> Record | None:
         """The row of a table that has exactly one; ``None`` and a fault where it has not."""
         rows = self.tables.get(table, ())

@@ -248,9 +248,17 @@ class SqliteLogEvidence:
         """See the role."""
         return self._file.tables() if self._file.exists else None
 
-    def checkpoints(self, tree: int) -> Sequence[Record]:
+    def head(self, tree: int) -> tuple[Record | None, Sequence[Record]]:
         """See the role."""
-        return self._file.records("affidavit_checkpoints", "WHERE tree = ?", (tree,))
+        with self._file.transaction():
+            rows = self._file.records("affidavit_trees", "WHERE tree = ?", (tree,))
+            checkpoints = self._file.records("affidavit_checkpoints", "WHERE tree = ?", (tree,))
+        return (rows[0] if rows else None), checkpoints
+
+    def size(self, tree: int) -> int:
+        """See the role."""
+        rows = self._file.all("SELECT size FROM affidavit_trees WHERE tree = ?", (tree,))
+        return rows[0][0] if rows and type(rows[0][0]) is int else 0
 
     def leaves(self, tree: int, start: int, limit: int) -> Sequence[RawLeaf]:
         """See the role."""
@@ -287,16 +295,15 @@ class SqliteLogEvidence:
     def strays(self) -> Sequence[tuple[str, int]]:
         """See the role. Looks up the next tree instead of scanning."""
         found = []
-        known = {row[0] for row in self._file.all("SELECT tree FROM affidavit_trees")}
         for table in ("affidavit_leaves", "affidavit_tiles", "affidavit_checkpoints"):
             after: Any = -(2**63)
             while rows := self._file.all(
                 f"SELECT tree FROM {table} WHERE tree > ? ORDER BY tree LIMIT 1", (after,)
             ):
                 after = rows[0][0]
-                if after not in known:
-                    found.append((table, after))
-        return found
+                found.append((table, after))
+        known = {row[0] for row in self._file.all("SELECT tree FROM affidavit_trees")}
+        return [each for each in found if each[1] not in known]
 
     def tile_levels(self, tree: int) -> Sequence[int]:
         """See the role."""
@@ -401,6 +408,11 @@ class SqliteGuardEvidence:
     def tables(self) -> Mapping[str, list[Record]] | None:
         """See the role."""
         return self._file.tables() if self._file.exists else None
+
+    def head(self, origin: str) -> Record | None:
+        """See the role."""
+        rows = self._file.records("affidavit_guard_heads", "WHERE origin = ?", (origin,))
+        return rows[0] if rows else None
 
     def close(self) -> None:
         """Close the file."""
