@@ -113,6 +113,7 @@ class ManifestCheck:
             return None
         citation = cited(tree, body, row["hash"])
         if citation is Citation.NONE:
+            self._seen.discard(row["hash"])  # looked at again once the walk through the rows has ended
             # The manifest is stored first; where its task is still under way the event comes later.
             text = f"no event of the log cites manifest {key}, so it explains nothing"
             self._findings.trees[tree.number].warn(text)
