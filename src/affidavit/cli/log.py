@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -266,9 +267,19 @@ def _told(fingerprint: str, what: str, json: bool | None) -> None:
         line(f"{fingerprint} {what}")
 
 
+PATIENCE = 3.0
+"""Seconds that a command waits for the log of an organization that has just had its first event."""
+
+
 def _newest_tree(instance: Instance, organization: str) -> tuple[int, str]:
     """Number and origin of the newest log of an organization."""
     trees = instance.log.trees(organization)
+    if not trees and organization in instance.reader.organizations():
+        # Its first event is a moment old; the worker needs at most a second where it runs.
+        until = time.monotonic() + PATIENCE
+        while not trees and time.monotonic() < until:
+            time.sleep(0.1)
+            trees = instance.log.trees(organization)
     if not trees:
         raise NotFound(
             f"The organization {organization!r} has no log yet; the worker begins it with the first event."

@@ -107,7 +107,7 @@ class Prune:
         look.refuse()
         for span in look.spans:
             done += yield from self._empty(self._close(task, span))
-        if done:
+        if done or standing:  # an interrupted task may have emptied its ranges without coming this far
             self._rebuild()
         return {"pruned": done, "ranges": len(standing) + len(look.spans)}
 
