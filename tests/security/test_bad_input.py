@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import select
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -329,13 +329,28 @@ def import_lines(folder: Path, lines: int) -> tuple[dict[str, Any], int]:
     assert process.stdout is not None
     feeder = threading.Thread(target=feed, args=(process.stdin,))
     feeder.start()
+    peak = 0
+    while process.poll() is None:
+        peak = max(peak, peak_memory(process.pid))
+        select.select([process.stdout], [], [], 0.05)
     out = process.stdout.read()
     feeder.join()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
     process.stdout.close()
     assert process.returncode == 1
-    return json.loads(out.splitlines()[-1]), usage.ru_maxrss
+    assert peak > 0
+    return json.loads(out.splitlines()[-1]), peak
+
+
+def peak_memory(process: int) -> int:
+    """The greatest resident size that a process had so far, in KiB.
+
+    Not ``ru_maxrss``: in that a child begins with the size of the process that it was forked from.
+    """
+    try:
+        status = Path(f"/proc/{process}/status").read_text(encoding="ascii", errors="replace")
+    except FileNotFoundError:
+        return 0
+    return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")), 0)
 
 
 def check_lines(folder: Path, lines: int) -> None:
