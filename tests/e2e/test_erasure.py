@@ -31,6 +31,7 @@ def record(program: Program, *actors: str) -> list[str]:
     return [made["id"] for made in program.json("record", "-", *ACME, stdin="\n".join(lines))]
 
 
+@pytest.mark.requirement("R66")
 def test_dry_run_then_erasure_on_the_command_line(program: Program) -> None:
     """Counts first, nothing changed; then the same counts for good, a bundle that verifies, a clean fsck."""
     ids = record(program, CANARY, "bob", CANARY)

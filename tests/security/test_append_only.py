@@ -285,6 +285,7 @@ def test_what_was_erased_is_never_filled_again(db: sqlite3.Connection, group: st
     assert first(db)[group] is None
 
 
+@pytest.mark.requirement("R68", "R69", "R120")
 @pytest.mark.parametrize("kind", [None, "erasure", "expiry"])
 def test_no_row_can_be_deleted(db: sqlite3.Connection, kind: str | None) -> None:
     """Without a permit, and with one for something else."""

@@ -173,6 +173,7 @@ def test_only_a_query_column(database: Copy) -> None:
     assert_named(database, "affidavit_events.actor_id", f"seq {seq}")
 
 
+@pytest.mark.requirement("R68", "R69", "R120")
 def test_a_deleted_event(database: Copy) -> None:
     """Its leaf stands without a row, and no manifest explains that (case 3)."""
     seq = places(database)[5]

@@ -64,10 +64,15 @@ class CatalogSettings:
             name: 1 to 128 of A-Z a-z 0-9 . _ : -, such as the module that declares it.
             catalog: its event types and groups.
             by: needs the ability ``instance:operate``.
+
+        Raises:
+            InvalidCatalog: it holds reserved actions, which are the product's own; nothing was stored.
         """
         check_name(name, "name")
         if INSTANCE_OPERATE not in by.abilities:
             raise MissingAbility(INSTANCE_OPERATE)
+        # As it will be read, by every process: one that cannot be read again must not be stored.
+        CatalogSet.from_document(catalog.to_document())
         now = self._clock()
         document = msgspec.json.encode(catalog.to_document(), order="sorted")
         old = self._stored(name)
