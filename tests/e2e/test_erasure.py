@@ -67,6 +67,10 @@ def test_a_refused_request_says_why_and_ends_with_3(program: Program) -> None:
     assert (done.code, done.out) == (3, "")
     assert "must not name the person" in done.err
     assert program.run("erase", "--subject", CANARY, "--basis", "x").code == 2
+    nowhere = program.run("erase", "--organization=nobody", "--subject", CANARY, "--basis", "x")
+    assert (nowhere.code, nowhere.out) == (3, "")
+    assert "There is no organization 'nobody'" in nowhere.err
+    assert [each["name"] for each in program.json("org", "list")] == ["acme"]
     held = program.json("hold", "create", *ACME, "--name", "case 7", "--reason", "r")[0]["id"]
     done = program.run("erase", *ACME, "--subject", CANARY, "--basis", "case 17")
     assert done.code == 1

@@ -11,6 +11,7 @@ from affidavit.cli.instance import credential, opened, writable_organization
 from affidavit.cli.options import NOTHING_GIVEN, Common
 from affidavit.cli.output import Json, line, note, print_json, wants_json
 from affidavit.cli.task import finish_task
+from affidavit.errors import NotFound
 
 __all__ = ["command"]
 
@@ -47,6 +48,8 @@ def command(
     settings = common.settings()
     organization = writable_organization(settings)
     with opened(settings) as instance:
+        if not instance.organizations.exists(organization):
+            raise NotFound(f"There is no organization {organization!r}.")
         task = instance.erasures.request(
             organization,
             subject=subject,
