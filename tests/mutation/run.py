@@ -184,6 +184,8 @@ class Laboratory:
             shutil.copyfile(self._original / name, path)
 
     def _read(self, number: int, done: change.Change) -> Outcome:
+        # Pages name hours and ranges of days: both are looked at in the same moment.
+        self._before = None
         before, after = self._outputs(self._original, "before"), self._outputs(self._folder, "after")
         different = sorted(
             name for name in before.keys() | after.keys() if before.get(name) != after.get(name)
@@ -271,6 +273,7 @@ def main() -> int:
     parser.add_argument("--events", type=int, default=5_000)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--seed", default=str(int(time.time())))
+    parser.add_argument("--only", type=int, nargs="*", help="these changes of the seed alone")
     parser.add_argument("--data", type=Path, default=Path(__file__).resolve().parents[3] / "shared" / "data")
     given = parser.parse_args()
     place = "/dev/shm" if Path("/dev/shm").is_dir() else None
@@ -282,9 +285,9 @@ def main() -> int:
         print(f"seed {given.seed}, {given.changes:,} changes; bytes: {sizes}", flush=True)
         begun = time.monotonic()
         outcomes = []
-        for outcome in run(original, cookie, given.seed, given.changes, given.processes):
+        for outcome in _outcomes(original, cookie, given):
             outcomes.append(outcome)
-            if outcome.verdict in ("missed", "benign"):
+            if outcome.verdict in ("missed", "benign") or given.only:
                 print(_line(outcome), flush=True)
             if len(outcomes) % 1_000 == 0:
                 print(f"{len(outcomes):,} after {time.monotonic() - begun:.0f} s", flush=True)
@@ -292,6 +295,15 @@ def main() -> int:
     for text in report(summary, time.monotonic() - begun):
         print(text)
     return 0 if summary.passed else 1
+
+
+def _outcomes(original: Path, cookie: str, given: argparse.Namespace) -> Iterator[Outcome]:
+    if not given.only:
+        yield from run(original, cookie, given.seed, given.changes, given.processes)
+        return
+    with tempfile.TemporaryDirectory(dir=original.parent) as folder:
+        laboratory = Laboratory(original, Path(folder) / "copy", cookie, given.seed)
+        yield from map(laboratory.attempt, given.only)
 
 
 def _line(outcome: Outcome) -> str:

@@ -15,6 +15,7 @@ import pytest
 from affidavit.core.credentials import INSTANCE
 from affidavit.core.event import Actor
 from affidavit.core.row import StoredEvent
+from affidavit.errors import LogMismatch
 from affidavit.log.prover import Prover
 from affidavit.log.sequencer import Sequencer
 from affidavit.storage.log import Tree
@@ -244,3 +245,18 @@ def test_proofs_are_those_of_the_definition(log: Log, size: int) -> None:
     for subtree, digest in zip(decompose(end, size), right, strict=True):
         whole.push(subtree.level, digest)
     assert whole.root() == root
+
+
+@pytest.mark.parametrize(
+    "edit", ["UPDATE affidavit_position SET seq = 0", "DELETE FROM affidavit_position"], ids=["zero", "gone"]
+)
+def test_a_place_that_somebody_moved_back_gives_no_event_a_second_leaf(log: Log, edit: str) -> None:
+    """The trees themselves say where they end."""
+    log.record("acme", "beta", "acme")
+    log.catch_up()
+    with log.writer.transaction() as connection:
+        connection.execute(edit)
+    log.record("acme")
+    with pytest.raises(LogMismatch):
+        log.sequencer.step()
+    assert (log.tree().size, log.tree("beta").size) == (2, 1)

@@ -204,9 +204,14 @@ class _Fsck:
 
     def _position(self, state: LogState) -> None:
         """The place of the queue: the event there must be the one that was sequenced."""
-        row = state.one("affidavit_position") if state.tables else None
-        if row is None or not row["seq"]:
+        rows = state.tables.get("affidavit_position", ())
+        if len(rows) != 1 or not rows[0]["seq"]:
+            if state.trees:
+                rule = "must be one row with the place up to which every event has its leaf"
+                told = str(rows[0]["seq"]) if len(rows) == 1 else f"{len(rows)} rows"
+                self._findings.fault(Fault("affidavit_position", "seq", "1", rule, "", told))
             return
+        row = rows[0]
         leaves = self._stores.log.leaves_at([row["seq"]]) if type(row["seq"]) is int else ()
         event = self._stores.app.events_at([row["seq"]]).get(row["seq"]) if leaves else None
         if not leaves:

@@ -28,6 +28,8 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
 Range: TypeAlias = tuple[str, str, str]
 """Organization, first and last id of a closed range."""
 _JSON = frozenset({"organizations", "abilities"})
+_GAP = 1_000
+"""Between two places in recording order, at most: a trigger of the table refuses more."""
 _KNOWN_FACTS = frozenset({"database_id", "demo"})
 
 
@@ -132,10 +134,13 @@ class SettingsCheck:
             self._fault("sqlite_sequence", "name", "affidavit_events", rule, "1", str(len(rows)))
         for row in rows:
             seq = row["seq"]
+            key = "affidavit_events"
             if type(seq) is not int or seq < highest:
                 rule = "is below the place of an event, so places would be given out twice"
-                key = "affidavit_events"
                 self._fault("sqlite_sequence", "seq", key, rule, f"at least {highest}", shown(seq))
+            elif seq >= highest + _GAP:
+                rule = "is so far above the newest event that the database refuses every new one"
+                self._fault("sqlite_sequence", "seq", key, rule, f"below {highest + _GAP}", shown(seq))
 
     def _ranges(self, ranges: Mapping[Range, Sequence[bytes]]) -> None:
         """Closed ranges are those of the prune manifests, no more and no less."""

@@ -225,7 +225,7 @@ class SqliteLog:
         with self.session() as log:
             if log is None:
                 return 0
-            (seq,) = log.execute("SELECT seq FROM affidavit_position").fetchone()
+            (seq,) = log.execute("SELECT seq FROM affidavit_position").fetchone() or (0,)
             return int(seq)
 
     def manifests(self, organization: str | None = None) -> list[Manifest]:

@@ -90,9 +90,13 @@ class SqliteLogWriter:
         self._follow()
         while True:
             with translated(self._path):
-                seq, event_id, leaf = self._log.execute(
-                    "SELECT seq, id, leaf FROM affidavit_position"
-                ).fetchone()
+                place = self._log.execute("SELECT seq, id, leaf FROM affidavit_position").fetchone()
+                if place is None:
+                    raise errors.LogMismatch(
+                        f"The place of the queue is missing in {self._path}; somebody deleted it. Restore"
+                        " that file, or see: affidavit fsck"
+                    )
+                seq, event_id, leaf = place
                 if self._bound is None:
                     self._bound = replay_bound(self._log)
                 bound = self._bound
@@ -184,7 +188,7 @@ class SqliteLogWriter:
     def progress(self) -> QueueProgress:
         """See :class:`affidavit.storage.log.Queue`."""
         with translated(self._path):
-            (seq,) = self._log.execute("SELECT seq FROM affidavit_position").fetchone()
+            (seq,) = self._log.execute("SELECT seq FROM affidavit_position").fetchone() or (0,)
         if inode(self._database) != self._events_inode:
             self._follow()
         with translated(self._database):
@@ -343,6 +347,7 @@ def _grow(log: sqlite3.Connection, growth: Grown) -> None:
         )
         if changed.rowcount != 1:
             raise errors.LogMoved(f"The tree of {tree.organization} no longer has {tree.size} leaves.")
+        _check_order(log, growth)
     log.executemany(
         "INSERT INTO affidavit_leaves (tree, idx, seq, hash) VALUES (?, ?, ?, ?)",
         [(tree.number, index, seq, digest) for seq, index, digest in growth.leaves],
@@ -351,6 +356,21 @@ def _grow(log: sqlite3.Connection, growth: Grown) -> None:
         "INSERT INTO affidavit_tiles (tree, level, idx, hash) VALUES (?, ?, ?, ?)",
         [(tree.number, *tile) for tile in growth.tiles],
     )
+
+
+def _check_order(log: sqlite3.Connection, growth: Grown) -> None:
+    """No event gets a second leaf, wherever somebody put the place of the queue."""
+    tree = growth.tree
+    if tree.size == 1 and tree.first_seq is not None:
+        return  # leaf 0 of a later incarnation stands before events with smaller places
+    (newest,) = log.execute(
+        "SELECT seq FROM affidavit_leaves WHERE tree = ? AND idx = ?", (tree.number, tree.size - 1)
+    ).fetchone() or (None,)
+    if newest is None or newest >= growth.leaves[0].seq:
+        raise errors.LogMismatch(
+            f"The next event of {tree.organization} stands at place {growth.leaves[0].seq}, its tree ends"
+            f" with the one at {newest}: the place of the queue or the tree was edited. See: affidavit fsck"
+        )
 
 
 def _publish(log: sqlite3.Connection, checkpoint: Published) -> None:
