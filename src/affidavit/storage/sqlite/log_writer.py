@@ -258,6 +258,8 @@ class SqliteLogWriter:
             )
             if moved.rowcount != 1:
                 raise errors.LogMoved(f"The queue no longer stands at {self._after}.")
+            for growth in grown:
+                _check_order(log, growth)
 
     def unpublished(self, after: int = 0, limit: int = 1_000) -> list[tuple[Tree, Frontier]]:
         """See :class:`affidavit.storage.log.LogWriter`."""
@@ -347,7 +349,6 @@ def _grow(log: sqlite3.Connection, growth: Grown) -> None:
         )
         if changed.rowcount != 1:
             raise errors.LogMoved(f"The tree of {tree.organization} no longer has {tree.size} leaves.")
-        _check_order(log, growth)
     log.executemany(
         "INSERT INTO affidavit_leaves (tree, idx, seq, hash) VALUES (?, ?, ?, ?)",
         [(tree.number, index, seq, digest) for seq, index, digest in growth.leaves],
@@ -361,8 +362,8 @@ def _grow(log: sqlite3.Connection, growth: Grown) -> None:
 def _check_order(log: sqlite3.Connection, growth: Grown) -> None:
     """No event gets a second leaf, wherever somebody put the place of the queue."""
     tree = growth.tree
-    if tree.size == 1 and tree.first_seq is not None:
-        return  # leaf 0 of a later incarnation stands before events with smaller places
+    if tree.size == 0 or (tree.size == 1 and tree.first_seq is not None):
+        return  # a new tree; leaf 0 of a later incarnation stands before events with smaller places
     (newest,) = log.execute(
         "SELECT seq FROM affidavit_leaves WHERE tree = ? AND idx = ?", (tree.number, tree.size - 1)
     ).fetchone() or (None,)
