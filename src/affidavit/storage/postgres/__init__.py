@@ -1,0 +1,1 @@
+"""The PostgreSQL store (README.md in this folder)."""
