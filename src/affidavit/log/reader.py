@@ -277,22 +277,19 @@ class Reader:
 
         Events recorded after the call are left out.
         """
-        return self._export(organizations, filter_, order, self._events.last_seq())
+        return self._export(organizations, filter_, order, self._index.as_of())
 
     def _export(
-        self, organizations: Organizations, filter_: Filter, order: Order, last_seq: int
+        self, organizations: Organizations, filter_: Filter, order: Order, as_of: int
     ) -> Iterator[list[StoredEvent]]:
         position: Position | None = Position(order)
         while position is not None:
             found = self._index.page(
-                organizations, filter_, position, limit=EXPORT_PAGE, seconds=None, last_seq=last_seq
+                organizations, filter_, position, limit=EXPORT_PAGE, seconds=None, as_of=as_of
             )
-            events = [event for event in found.events if event.seq <= last_seq]
-            if events:
-                yield self._placed(events)
+            if found.events:
+                yield self._placed(found.events)
             position = found.position
-            if order == "asc" and position is not None and position.seq >= last_seq:
-                return
 
 
 def _is_counted(filter_: Filter) -> bool:

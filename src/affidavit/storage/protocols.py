@@ -18,6 +18,7 @@ from affidavit.core.row import Recorded, Row, StoredEvent
 
 __all__ = [
     "COUNTED",
+    "UNPLACED",
     "Count",
     "CountBy",
     "Counts",
@@ -28,6 +29,10 @@ __all__ = [
     "Progress",
     "RawRow",
 ]
+
+
+UNPLACED = 1 << 62
+"""``seq`` of an event that has no place in recording order yet: on engines where the sequencer gives it."""
 
 
 class RawRow(NamedTuple):
@@ -64,7 +69,15 @@ class EventStore(Protocol):
         ...
 
     def last_seq(self) -> int:
-        """The place of the newest event in recording order, 0 where there is none."""
+        """The place given last in recording order, 0 where there is none."""
+        ...
+
+    def mark(self) -> int:
+        """A mark behind everything that is committed now, wherever it will stand in recording order."""
+        ...
+
+    def place_of(self, mark: int) -> int | None:
+        """A place up to which all before a mark stands; ``None`` while some of it has no place yet."""
         ...
 
     def organizations(self) -> list[str]:
@@ -124,7 +137,7 @@ class EventIndex(Protocol):
         *,
         limit: int,
         seconds: float | None,
-        last_seq: int | None = None,
+        as_of: int | None = None,
     ) -> Found:
         """The next events of a walk, each checked against the filter.
 
@@ -133,10 +146,15 @@ class EventIndex(Protocol):
             filter_: the question.
             start: where the walk stands; ``desc`` by id, ``asc`` in recording order.
             limit: events at most (more only where ids are equal across organizations).
-            last_seq: leave out what was recorded beyond this place (an export as of its start).
             seconds: bound on the work; when it is reached the page comes short, with a position. ``None``:
                 no bound.
+            as_of: leave out what was recorded after this moment (of :meth:`as_of`); then a walk in recording
+                order ends with ``None``, too.
         """
+        ...
+
+    def as_of(self) -> int:
+        """This moment, as :meth:`page` takes it: all that is committed now lies before it."""
         ...
 
     def counts(self, organizations: Organizations, filter_: Filter, by: CountBy) -> Counts:

@@ -166,8 +166,8 @@ class Eraser:
 
     def _find(self, task: Task, request: ErasureRequest) -> Generator[Literal["waiting"] | None, None, Find]:
         assert request.subject is not None
-        end = self._events.last_seq()
-        while self._position() < end:
+        mark = self._events.mark()
+        while (end := self._events.place_of(mark)) is None or self._position() < end:
             yield WAITING
         return (
             yield from find(

@@ -62,6 +62,14 @@ class SqliteEvents:
         with self._readers.session() as session:
             return session.last_seq
 
+    def mark(self) -> int:
+        """The place of the newest event: they are given at the commit."""
+        return self.last_seq()
+
+    def place_of(self, mark: int) -> int | None:
+        """The mark itself."""
+        return mark
+
     @despite_bad_text
     def organizations(self) -> list[str]:
         """Every organization that has an event."""

@@ -47,7 +47,7 @@ class SqliteIndex:
         *,
         limit: int,
         seconds: float | None,
-        last_seq: int | None = None,
+        as_of: int | None = None,
     ) -> Found:
         """See :meth:`affidavit.storage.protocols.EventIndex.page`."""
         until = None if seconds is None else time.perf_counter() + seconds
@@ -58,10 +58,10 @@ class SqliteIndex:
         def work(session: Session) -> Found:
             watermark = _recorded_at(session)
             if start.order == "asc":
-                return _ascending(session, organizations, filter_, start, limit, stop, watermark)
+                return _ascending(session, organizations, filter_, start, limit, stop, watermark, as_of)
             names = organizations_of(session, organizations)
             below = start.last or BEYOND
-            walks = [Walk(session, name, filter_, below, last_seq) for name in names]
+            walks = [Walk(session, name, filter_, below, as_of) for name in names]
             return _merged(walks, limit, stop, start, watermark)
 
         return self._answer(work)
@@ -95,6 +95,11 @@ class SqliteIndex:
             ]
         times = [microseconds_of(id_) for id_ in found if id_ is not None]
         return (min(times), max(times)) if times else None
+
+    def as_of(self) -> int:
+        """The place of the newest event."""
+        with self._readers.session() as session:
+            return session.last_seq
 
     def progress(self) -> Progress:
         """See :meth:`affidavit.storage.protocols.EventIndex.progress`."""
@@ -173,8 +178,10 @@ def _ascending(
     limit: int,
     stop: Callable[[], bool],
     watermark: int | None,
+    as_of: int | None,
 ) -> Found:
     """Recording order: windows of places, narrowed by SQL. The position stays valid at the end."""
+    last = session.last_seq if as_of is None else min(as_of, session.last_seq)
     narrowed = plan.narrowing(filter_.conditions)
     if organizations is not ALL:
         marks = ",".join("?" * len(organizations))
@@ -185,9 +192,9 @@ def _ascending(
     parameters = [p for expression in narrowed for p in expression.parameters]
     found: list[StoredEvent] = []
     place, window = start.seq, _FIRST_SEQS
-    while place < session.last_seq and len(found) < limit and not (found and stop()):
+    while place < last and len(found) < limit and not (found and stop()):
         begun = time.perf_counter()
-        upper = min(session.last_seq, place + window)
+        upper = min(last, place + window)
         rows = session.events.execute(
             # NOT INDEXED: with statistics the planner would skip through an index and sort.
             f"{SELECT} NOT INDEXED WHERE seq > ? AND seq <= ? AND {where} ORDER BY seq LIMIT ?",
@@ -200,4 +207,6 @@ def _ascending(
             window = min(_MOST_SEQS, window * 2)
         if stop():
             break
+    if as_of is not None and place >= last:
+        return Found(found, None, watermark)
     return Found(found, Position("asc", b"", place, watermark or start.watermark), watermark)

@@ -73,7 +73,7 @@ class Walk:
     """A walk over one organization within one snapshot."""
 
     def __init__(
-        self, session: Session, organization: str, filter_: Filter, below: bytes, last_seq: int | None = None
+        self, session: Session, organization: str, filter_: Filter, below: bytes, as_of: int | None = None
     ) -> None:
         self._session = session
         self._organization = organization
@@ -85,8 +85,8 @@ class Walk:
         self._window = _FIRST_WINDOW
         self._streams, driven = self._drivers()
         self._residual = plan.narrowing(c for c in filter_.conditions if c not in driven)
-        if last_seq is not None and last_seq < session.last_seq:
-            self._residual.append(Expression("seq <= ?", (last_seq,)))
+        if as_of is not None and as_of < session.last_seq:
+            self._residual.append(Expression("seq <= ?", (as_of,)))
         self._impossible = plan.impossible(filter_)
 
     # -- drivers ----------------------------------------------------------------------------------------
