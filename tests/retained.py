@@ -28,13 +28,14 @@ from affidavit.log.sequencer import Sequencer
 from affidavit.log.signer import Signer
 from affidavit.log.tasks import Task, TaskRunner, new_task
 from affidavit.recorder.intake import Intake, Rights
+from affidavit.storage.sql.retention import SqlHolds, SqlPolicies
+from affidavit.storage.sql.tasks import SqlTasks
 from affidavit.storage.sqlite.database import SqliteDatabase, migrate_file
 from affidavit.storage.sqlite.log_file import log_path
 from affidavit.storage.sqlite.log_store import SqliteLog
 from affidavit.storage.sqlite.log_writer import SqliteLogWriter
 from affidavit.storage.sqlite.redaction import SqliteRedactor
-from affidavit.storage.sqlite.retention import SqliteHolds, SqlitePast, SqlitePolicies
-from affidavit.storage.sqlite.tasks import SqliteTasks
+from affidavit.storage.sqlite.retention import SqlitePast
 from affidavit.testing.author import Clock, draft
 from affidavit.wiring.log import guard_for, key_file
 from affidavit.wiring.retention import retention_kinds
@@ -94,14 +95,14 @@ class Retained:
         )
         self.audit = AccessEvents(self._ours)
         policies, holds, past = (
-            SqlitePolicies(self.database),
-            SqliteHolds(self.database),
+            SqlPolicies(self.database),
+            SqlHolds(self.database),
             SqlitePast(self.database),
         )
         self.policies = RetentionSettings(policies, self.audit)
         self.holds = LegalHolds(holds, self.audit, clock=self.clock, entropy=os.urandom)
         self.previews = Previews(Past(policies, holds, past), past, self.database.log, clock=self.clock)
-        self.tasks = SqliteTasks(self.database)
+        self.tasks = SqlTasks(self.database)
         self.redactor = SqliteRedactor(self.path)
         self.discarded = 0
         self.runner = self._runner()

@@ -89,10 +89,10 @@ def test_a_write_that_was_applied_but_failed_is_repeated(
 ) -> None:
     """After each kind of write an error of the disk: the task starts again, and the end is the same."""
     from affidavit.errors import StorageError
+    from affidavit.storage.sql.tasks import SqlTasks
     from affidavit.storage.sqlite.events import SqliteEvents
     from affidavit.storage.sqlite.log_writer import SqliteLogWriter
     from affidavit.storage.sqlite.redaction import SqliteRedactor
-    from affidavit.storage.sqlite.tasks import SqliteTasks
     from affidavit.wiring.retention import GuardedManifests
 
     places = {
@@ -102,7 +102,7 @@ def test_a_write_that_was_applied_but_failed_is_repeated(
         "redact": (SqliteRedactor, "redact"),
         "scrub": (SqliteRedactor, "scrub"),
         "completed": (SqliteEvents, "insert"),
-        "forget": (SqliteTasks, "forget"),
+        "forget": (SqlTasks, "forget"),
     }
     house = House(tmp_path / "data")
     fill(house, 9)

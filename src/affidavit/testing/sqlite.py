@@ -6,19 +6,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 from affidavit.storage.protocols import Follower
+from affidavit.storage.sql.retention import SqlHolds, SqlPolicies
+from affidavit.storage.sql.settings import (
+    SqlCatalogs,
+    SqlLogins,
+    SqlOrganizations,
+    SqlSessions,
+    SqlTokens,
+)
+from affidavit.storage.sql.tasks import SqlTasks
 from affidavit.storage.sqlite.database import SqliteDatabase, migrate_file
 from affidavit.storage.sqlite.follower import IndexFollower
 from affidavit.storage.sqlite.log_writer import SqliteLogWriter
 from affidavit.storage.sqlite.redaction import SqliteRedactor
-from affidavit.storage.sqlite.retention import SqliteHolds, SqlitePast, SqlitePolicies, SqliteRanges
-from affidavit.storage.sqlite.settings import (
-    SqliteCatalogs,
-    SqliteLogins,
-    SqliteOrganizations,
-    SqliteSessions,
-    SqliteTokens,
-)
-from affidavit.storage.sqlite.tasks import SqliteTasks
+from affidavit.storage.sqlite.retention import SqlitePast, SqliteRanges
 from affidavit.testing.engine import LogSide, RedactionSide
 
 __all__ = ["SqliteEngine", "SqliteStores", "empty_database"]
@@ -43,14 +44,14 @@ class SqliteStores:
         self.events = self.database.events
         self.index = self.database.index
         self.log = self.database.log
-        self.organizations = SqliteOrganizations(self.database)
-        self.tokens = SqliteTokens(self.database)
-        self.logins = SqliteLogins(self.database)
-        self.sessions = SqliteSessions(self.database)
-        self.catalogs = SqliteCatalogs(self.database)
-        self.tasks = SqliteTasks(self.database)
-        self.policies = SqlitePolicies(self.database)
-        self.holds = SqliteHolds(self.database)
+        self.organizations = SqlOrganizations(self.database)
+        self.tokens = SqlTokens(self.database)
+        self.logins = SqlLogins(self.database)
+        self.sessions = SqlSessions(self.database)
+        self.catalogs = SqlCatalogs(self.database)
+        self.tasks = SqlTasks(self.database)
+        self.policies = SqlPolicies(self.database)
+        self.holds = SqlHolds(self.database)
         self.past = SqlitePast(self.database)
         self.ranges = SqliteRanges(self.database)
 

@@ -24,14 +24,14 @@ from affidavit.log.signatures import check_signature
 from affidavit.log.tasks import TaskFunction
 from affidavit.storage.log import Alarm, Manifest, ManifestStore
 from affidavit.storage.redaction import Redactor
+from affidavit.storage.sql.copies import SqlNames, SqlTaskCopies
+from affidavit.storage.sql.retention import SqlHolds
+from affidavit.storage.sql.tasks import SqlTasks
 from affidavit.storage.sqlite.connect import connect
-from affidavit.storage.sqlite.copies import SqliteNames, SqliteTaskCopies
 from affidavit.storage.sqlite.database import SqliteDatabase
 from affidavit.storage.sqlite.index_copies import SqliteIndexCopies
 from affidavit.storage.sqlite.log_writer import SqliteLogWriter
 from affidavit.storage.sqlite.redaction import SqliteRedactor, empty_wal
-from affidavit.storage.sqlite.retention import SqliteHolds
-from affidavit.storage.sqlite.tasks import SqliteTasks
 from affidavit.storage.tasks import TaskStore
 from affidavit.wiring.log import key_file, may_make_log
 from affidavit.wiring.retention import GuardedManifests
@@ -51,8 +51,8 @@ def registry_of(database: SqliteDatabase, redactor: Redactor) -> Registry:
     copies = (
         EventCopies(database.events, redactor),
         index,
-        SqliteNames(database),
-        SqliteTaskCopies(database),
+        SqlNames(database),
+        SqlTaskCopies(database),
     )
     scrubs = (redactor.scrub, index.scrub, lambda: _scrub(database.log_path))
     return Registry(copies, scrubs, index.close)
@@ -92,7 +92,7 @@ def erasure_kinds(
         manifests=log,
         guard=GuardedManifests(settings),
         keys=key_file(settings).load,
-        holds=SqliteHolds(database).holds,
+        holds=SqlHolds(database).holds,
         tasks=tasks,
         audit=audit,
         registry=registry_of(database, redactor),
@@ -114,7 +114,7 @@ def reapply_manifests(settings: Settings, database: SqliteDatabase) -> list[Reap
     if not settings.guard_path.exists() and may_make_log(settings):
         return []  # nothing was ever signed here
     try:
-        manifests = _unfinished(GuardedManifests(settings).manifests(), SqliteTasks(database))
+        manifests = _unfinished(GuardedManifests(settings).manifests(), SqlTasks(database))
         keys = key_file(settings).load() if manifests else None
     except (LogError, StorageError) as error:
         log.warning("What the guard keeps could not be applied: %s", error.message)

@@ -13,9 +13,10 @@ from affidavit.log.retention.prune import PRUNE_TASK, Prune
 from affidavit.log.tasks import TaskFunction
 from affidavit.storage.log import Manifest, ManifestStore
 from affidavit.storage.redaction import Redactor
+from affidavit.storage.sql.retention import SqlHolds, SqlPolicies
 from affidavit.storage.sqlite.database import SqliteDatabase
 from affidavit.storage.sqlite.index_copies import SqliteIndexCopies
-from affidavit.storage.sqlite.retention import SqliteHolds, SqlitePast, SqlitePolicies, SqliteRanges
+from affidavit.storage.sqlite.retention import SqlitePast, SqliteRanges
 from affidavit.storage.tasks import TaskStore
 from affidavit.wiring.log import guard_for, key_file
 from affidavit.wiring.store import clock
@@ -81,8 +82,8 @@ def retention_kinds(
         audit: makes the events.
         clock: microseconds since 1970 UTC.
     """
-    policies, past = SqlitePolicies(database), SqlitePast(database)
-    terms = Past(policies, SqliteHolds(database), past)
+    policies, past = SqlPolicies(database), SqlitePast(database)
+    terms = Past(policies, SqlHolds(database), past)
     manifests: Sequence[ManifestStore] = (GuardedManifests(settings), log)
     expiry = Expiry(
         terms,

@@ -40,16 +40,17 @@ from affidavit.log.retention.previews import Previews
 from affidavit.log.tiles import Tiles
 from affidavit.recorder.intake import Intake, Rights
 from affidavit.storage.settings import CatalogStore
-from affidavit.storage.sqlite import database as sqlite
-from affidavit.storage.sqlite.retention import SqliteHolds, SqlitePast, SqlitePolicies
-from affidavit.storage.sqlite.settings import (
-    SqliteCatalogs,
-    SqliteLogins,
-    SqliteOrganizations,
-    SqliteSessions,
-    SqliteTokens,
+from affidavit.storage.sql.retention import SqlHolds, SqlPolicies
+from affidavit.storage.sql.settings import (
+    SqlCatalogs,
+    SqlLogins,
+    SqlOrganizations,
+    SqlSessions,
+    SqlTokens,
 )
-from affidavit.storage.sqlite.tasks import SqliteTasks
+from affidavit.storage.sql.tasks import SqlTasks
+from affidavit.storage.sqlite import database as sqlite
+from affidavit.storage.sqlite.retention import SqlitePast
 
 __all__ = [
     "Instance",
@@ -127,8 +128,8 @@ class Instance:
         self.settings = settings
         self._database = database
         entropy = os.urandom
-        organizations = SqliteOrganizations(database)
-        self.catalog_store = SqliteCatalogs(database)
+        organizations = SqlOrganizations(database)
+        self.catalog_store = SqlCatalogs(database)
         self._catalogs = LiveCatalogs(self.catalog_store)
         enrichment = Enrichment(settings.geoip)
         self.intake = Intake(
@@ -140,7 +141,7 @@ class Instance:
             enrich=enrichment,
             source=source,
         )
-        self.tasks = SqliteTasks(database)
+        self.tasks = SqlTasks(database)
         self.erasures = Erasures(self.tasks, clock=clock, entropy=entropy)
         self.log = database.log
         self.prover = Prover(database.log)
@@ -158,10 +159,10 @@ class Instance:
         self.organizations = OrganizationSettings(
             organizations, self.access_events, clock=clock, entropy=entropy
         )
-        self.tokens = TokenSettings(SqliteTokens(database), self.access_events, clock=clock, entropy=entropy)
-        self.logins = LoginLinks(SqliteLogins(database), self.access_events, clock=clock, entropy=entropy)
-        self.sessions = WebSessions(SqliteSessions(database), self.access_events, clock=clock)
-        policies, holds, past = SqlitePolicies(database), SqliteHolds(database), SqlitePast(database)
+        self.tokens = TokenSettings(SqlTokens(database), self.access_events, clock=clock, entropy=entropy)
+        self.logins = LoginLinks(SqlLogins(database), self.access_events, clock=clock, entropy=entropy)
+        self.sessions = WebSessions(SqlSessions(database), self.access_events, clock=clock)
+        policies, holds, past = SqlPolicies(database), SqlHolds(database), SqlitePast(database)
         self.retention = RetentionSettings(policies, self.access_events)
         self.holds = LegalHolds(holds, self.access_events, clock=clock, entropy=entropy)
         self.retention_previews = Previews(Past(policies, holds, past), past, database.log, clock=clock)

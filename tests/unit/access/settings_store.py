@@ -18,8 +18,8 @@ from affidavit.catalogs import ready_made
 from affidavit.core.event import Draft, RecordedBy
 from affidavit.core.row import Row, StoredEvent
 from affidavit.recorder.intake import Intake, Rights
+from affidavit.storage.sql.settings import SqlLogins, SqlOrganizations, SqlSessions, SqlTokens
 from affidavit.storage.sqlite import database as sqlite
-from affidavit.storage.sqlite.settings import SqliteLogins, SqliteOrganizations, SqliteSessions, SqliteTokens
 
 START = 1_790_000_000_000_000
 
@@ -32,7 +32,7 @@ class Settings:
         self._numbers = itertools.count()
         sqlite.migrate_file(folder / "a.db")
         self.database = sqlite.SqliteDatabase(folder / "a.db", None, clock=self.clock)
-        stores = SqliteOrganizations(self.database)
+        stores = SqlOrganizations(self.database)
         self.intake = Intake(
             self.database.events.insert,
             clock=self.clock,
@@ -42,11 +42,9 @@ class Settings:
         )
         events = AccessEvents(self._prepare)
         self.organizations = OrganizationSettings(stores, events, clock=self.clock, entropy=self.entropy)
-        self.tokens = TokenSettings(
-            SqliteTokens(self.database), events, clock=self.clock, entropy=self.entropy
-        )
-        self.logins = LoginLinks(SqliteLogins(self.database), events, clock=self.clock, entropy=self.entropy)
-        self.sessions = WebSessions(SqliteSessions(self.database), events, clock=self.clock)
+        self.tokens = TokenSettings(SqlTokens(self.database), events, clock=self.clock, entropy=self.entropy)
+        self.logins = LoginLinks(SqlLogins(self.database), events, clock=self.clock, entropy=self.entropy)
+        self.sessions = WebSessions(SqlSessions(self.database), events, clock=self.clock)
         self.authentication = Authentication(operator, self.tokens, self.sessions, clock=self.clock)
 
     def clock(self) -> int:

@@ -9,13 +9,13 @@ from affidavit.access.events import AccessEvents
 from affidavit.access.operator import local_credential
 from affidavit.core.catalog import CatalogSet, EventType
 from affidavit.errors import InvalidCatalog
-from affidavit.storage.sqlite.settings import SqliteCatalogs
+from affidavit.storage.sql.settings import SqlCatalogs
 from tests.unit.access.settings_store import Settings
 
 
 def test_a_catalog_of_reserved_actions_is_refused(settings: Settings) -> None:
     """Every process reads what was pushed; one that none can read would stop them all."""
-    store = SqliteCatalogs(settings.database)
+    store = SqlCatalogs(settings.database)
     catalogs = CatalogSettings(store, AccessEvents(settings._prepare), clock=settings.clock)
     ours = CatalogSet([EventType(action="audit.erasure.requested", title="Erasure")])
     with pytest.raises(InvalidCatalog) as refused:

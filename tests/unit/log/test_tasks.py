@@ -10,8 +10,8 @@ import pytest
 
 from affidavit.errors import Refused, StorageBusy
 from affidavit.log.tasks import WAITING, Task, TaskRunner, TaskSteps, new_task
+from affidavit.storage.sql.tasks import SqlTasks
 from affidavit.storage.sqlite.database import SqliteDatabase, migrate_file
-from affidavit.storage.sqlite.tasks import SqliteTasks
 from affidavit.testing.author import NOW, Clock
 
 
@@ -19,7 +19,7 @@ class Desk:
     """A store of tasks, a clock, and runners on them."""
 
     def __init__(self, database: SqliteDatabase, clock: Clock) -> None:
-        self.store = SqliteTasks(database)
+        self.store = SqlTasks(database)
         self.clock = clock
         self.seconds = 0.0
         self._made = 0

@@ -28,9 +28,18 @@ class PostgresDatabase:
         self.clock = clock
         self.pool = Pool(address, pool)
 
-    def change(self, work: Callable[[Session], T], rows: Callable[[T], Sequence[Row]]) -> T:
+    def change(
+        self,
+        work: Callable[[Session], T],
+        rows: Callable[[T], Sequence[Row]],
+        *,
+        alone: str | None = None,
+    ) -> T:
         """Run ``work`` and insert the rows that follow from its answer, in one durable transaction."""
         with self.pool.transaction() as session:
+            if alone is not None:
+                name = f"affidavit {self.address.schema} {alone}"
+                session.execute("SELECT pg_advisory_xact_lock(hashtextextended(?, 0))", (name,))
             answer = work(session)
             if made := rows(answer):
                 insert_rows(session, made, self.clock() if self.clock is not None else None)

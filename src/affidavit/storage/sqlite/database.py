@@ -77,7 +77,13 @@ class SqliteDatabase:
             self._group = GroupCommit(self.writer)
         return self._group
 
-    def change(self, work: Callable[[sqlite3.Connection], T], rows: Callable[[T], Sequence[Row]]) -> T:
+    def change(
+        self,
+        work: Callable[[sqlite3.Connection], T],
+        rows: Callable[[T], Sequence[Row]],
+        *,
+        alone: str | None = None,  # noqa: ARG002 - SQLite lets one transaction write at a time
+    ) -> T:
         """Run ``work`` and insert the rows that follow from its answer, in one durable transaction."""
         with self.writer.transaction() as connection:
             answer = work(connection)

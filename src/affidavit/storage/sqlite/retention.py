@@ -1,25 +1,23 @@
-"""The roles of retention on SQLite: policies, legal holds, what is past, closed ranges of ids."""
+"""The roles of retention on SQLite that look at events: what is past, closed ranges of ids."""
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from affidavit.core.ids import format_id
 from affidavit.core.row import COLUMNS, Recorded, Row, StoredEvent
 from affidavit.errors import FieldError, Refused
-from affidavit.storage.retention import Hold, PolicyChange, PrunedRange, Rules
-from affidavit.storage.sqlite.settings import Database
+from affidavit.storage.retention import PrunedRange
+from affidavit.storage.sql.database import Connection, Database
 
-__all__ = ["SqliteHolds", "SqlitePast", "SqlitePolicies", "SqliteRanges"]
+__all__ = ["SqlitePast", "SqliteRanges"]
 
 SECONDS = 0.008
 """How long a transaction that deletes goes on; its commit comes on top."""
 _SELECT = f"SELECT seq, {', '.join(COLUMNS)} FROM affidavit_events"
-_HOLD = "id, organization, name, reason, class, created_at, created_by, released_at"
 
 
 class _Store:
@@ -30,105 +28,13 @@ class _Store:
         return self._database.read(lambda connection: connection.execute(statement, values).fetchall())
 
 
-def _rules(connection: sqlite3.Connection, organization: str) -> dict[str, int | None]:
-    return dict(
-        connection.execute(
-            "SELECT class, days FROM affidavit_policies WHERE organization = ? ORDER BY class",
-            (organization,),
-        ).fetchall()
-    )
-
-
-class SqlitePolicies(_Store):
-    """:class:`~affidavit.storage.retention.PolicyStore` on SQLite."""
-
-    def rules(self, organization: str) -> Rules:
-        """See the role."""
-        return self._database.read(lambda connection: _rules(connection, organization))
-
-    def organizations(self) -> list[str]:
-        """See the role."""
-        return [
-            name for (name,) in self._all("SELECT DISTINCT organization FROM affidavit_policies ORDER BY 1")
-        ]
-
-    def change(
-        self, organization: str, work: Callable[[Rules], Rules], rows: Callable[[PolicyChange], Sequence[Row]]
-    ) -> PolicyChange:
-        """See the role."""
-
-        def replace(connection: sqlite3.Connection) -> PolicyChange:
-            before = _rules(connection, organization)
-            after = dict(sorted(work(before).items()))
-            if after != before:
-                connection.execute("DELETE FROM affidavit_policies WHERE organization = ?", (organization,))
-                connection.executemany(
-                    "INSERT INTO affidavit_policies VALUES (?, ?, ?)",
-                    [(organization, name, days) for name, days in after.items()],
-                )
-            return PolicyChange(before, after)
-
-        return self._database.change(
-            replace, lambda change: rows(change) if change.after != change.before else ()
-        )
-
-    def confirm(self, organization: str, rules: Rules, held: Sequence[str], rows: Sequence[Row]) -> bool:
-        """See the role."""
-
-        def same(connection: sqlite3.Connection) -> bool:
-            classes = connection.execute(
-                "SELECT DISTINCT class FROM affidavit_holds WHERE organization = ? AND released_at IS NULL"
-                " ORDER BY class",
-                (organization,),
-            ).fetchall()
-            return _rules(connection, organization) == rules and [name for (name,) in classes] == list(held)
-
-        return self._database.change(same, lambda answer: rows if answer else ())
-
-
-class SqliteHolds(_Store):
-    """:class:`~affidavit.storage.retention.HoldStore` on SQLite."""
-
-    def add(self, hold: Hold, rows: Sequence[Row]) -> None:
-        """See the role."""
-        self._database.change(
-            lambda connection: connection.execute(
-                f"INSERT INTO affidavit_holds ({_HOLD}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", hold
-            ),
-            lambda _: rows,
-        )
-
-    def holds(self, organization: str) -> list[Hold]:
-        """See the role."""
-        statement = f"SELECT {_HOLD} FROM affidavit_holds WHERE organization = ? ORDER BY created_at, id"
-        return [Hold(*row) for row in self._all(statement, organization)]
-
-    def get(self, organization: str, hold_id: str) -> Hold | None:
-        """See the role."""
-        rows = self._all(
-            f"SELECT {_HOLD} FROM affidavit_holds WHERE organization = ? AND id = ?", organization, hold_id
-        )
-        return Hold(*rows[0]) if rows else None
-
-    def release(self, organization: str, hold_id: str, now: int, rows: Sequence[Row]) -> bool:
-        """See the role."""
-        statement = (
-            "UPDATE affidavit_holds SET released_at = ?"
-            " WHERE organization = ? AND id = ? AND released_at IS NULL"
-        )
-        return self._database.change(
-            lambda connection: connection.execute(statement, (now, organization, hold_id)).rowcount == 1,
-            lambda ended: rows if ended else (),
-        )
-
-
 class SqlitePast(_Store):
     """:class:`~affidavit.storage.retention.PastStore` on SQLite."""
 
     def actions(self, organization: str) -> list[str]:
         """See the role."""
 
-        def jump(connection: sqlite3.Connection) -> list[str]:
+        def jump(connection: Connection) -> list[str]:
             found: list[str] = []
             action = ""
             while True:
@@ -186,7 +92,7 @@ class SqliteRanges(_Store):
     def close(self, closed: PrunedRange, standing: int, rows: Sequence[Row]) -> list[Recorded]:
         """See the role."""
 
-        def work(connection: sqlite3.Connection) -> None:
+        def work(connection: Connection) -> None:
             _check_free(connection, closed)
             (found,) = connection.execute(
                 "SELECT count(*) FROM affidavit_events WHERE organization = ? AND id BETWEEN ? AND ?",
@@ -217,7 +123,7 @@ def _no_rows(_answer: object) -> Sequence[Row]:
     return ()
 
 
-def _delete(connection: sqlite3.Connection, closed: PrunedRange, waiting: deque[bytes]) -> int:
+def _delete(connection: Connection, closed: PrunedRange, waiting: deque[bytes]) -> int:
     """Delete rows until the time of one transaction is over; those that are done leave ``waiting``."""
     permit = (closed.organization, closed.manifest.hex())
     connection.execute(
@@ -234,7 +140,7 @@ def _delete(connection: sqlite3.Connection, closed: PrunedRange, waiting: deque[
     return deleted
 
 
-def _check_free(connection: sqlite3.Connection, closed: PrunedRange) -> None:
+def _check_free(connection: Connection, closed: PrunedRange) -> None:
     other = connection.execute(
         "SELECT from_id, to_id FROM affidavit_pruned"
         " WHERE organization = ? AND from_id <= ? AND to_id >= ? LIMIT 1",

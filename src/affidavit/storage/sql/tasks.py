@@ -1,18 +1,17 @@
-"""The ``TaskStore`` of SQLite: short transactions of the app's file."""
+"""The ``TaskStore`` in SQL: short transactions."""
 
 from __future__ import annotations
 
 import builtins
-from collections.abc import Mapping
-from sqlite3 import Connection
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import msgspec
 
-from affidavit.storage.sqlite.settings import Database
+from affidavit.storage.sql.database import Connection, Database
 from affidavit.storage.tasks import SUBJECT, Task
 
-__all__ = ["SqliteTasks"]
+__all__ = ["SqlTasks"]
 
 _SELECT = (
     "SELECT id, kind, organization, request, state, outcome, created_at, created_by, started_at, ended_at"
@@ -22,8 +21,8 @@ _OPEN = "state IN ('waiting', 'running')"
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-class SqliteTasks:
-    """:class:`~affidavit.storage.tasks.TaskStore` on SQLite."""
+class SqlTasks:
+    """:class:`~affidavit.storage.tasks.TaskStore` in SQL."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -78,22 +77,26 @@ class SqliteTasks:
 
     def forget(self, task_id: str) -> None:
         """See the role."""
-        self._run(
-            f"UPDATE affidavit_tasks SET request = json_remove(request, '$.{SUBJECT}') WHERE id = ?", task_id
-        )
+        self._change(task_id, lambda connection: _forget_subject(connection, task_id))
 
     def end(
         self, task_id: str, state: Literal["done", "failed"], outcome: Mapping[str, Any], now: int
     ) -> None:
         """See the role."""
-        self._run(
-            "UPDATE affidavit_tasks SET state = ?, outcome = ?, ended_at = ?,"
-            f" request = json_remove(request, '$.{SUBJECT}') WHERE id = ? AND {_OPEN}",
-            state,
-            _encode(outcome),
-            now,
-            task_id,
-        )
+
+        def work(connection: Connection) -> None:
+            ended = connection.execute(
+                f"UPDATE affidavit_tasks SET state = ?, outcome = ?, ended_at = ? WHERE id = ? AND {_OPEN}",
+                (state, _encode(outcome), now, task_id),
+            )
+            if ended.rowcount == 1:
+                _forget_subject(connection, task_id)
+
+        self._change(task_id, work)
+
+    def _change(self, task_id: str, work: Callable[[Connection], None]) -> None:
+        """A change of the request, which is read and written again."""
+        self._database.change(work, lambda _: (), alone=f"task {task_id}")
 
     def _run(self, statement: str, *values: object) -> None:
         def work(connection: Connection) -> None:
@@ -104,6 +107,14 @@ class SqliteTasks:
     def _tasks(self, statement: str, *values: object) -> builtins.list[Task]:
         rows = self._database.read(lambda connection: connection.execute(statement, values).fetchall())
         return [_task(row) for row in rows]
+
+
+def _forget_subject(connection: Connection, task_id: str) -> None:
+    row = connection.execute("SELECT request FROM affidavit_tasks WHERE id = ?", (task_id,)).fetchone()
+    request = {} if row is None else _decode(row[0])
+    if SUBJECT in request:
+        del request[SUBJECT]
+        connection.execute("UPDATE affidavit_tasks SET request = ? WHERE id = ?", (_encode(request), task_id))
 
 
 def _task(row: tuple[Any, ...]) -> Task:

@@ -1,16 +1,17 @@
-"""The settings stores on SQLite: organizations, tokens, login links, sessions, catalogs.
+"""The settings stores: organizations, tokens, login links, sessions, catalogs.
 
-Statements are in ``settings.sql``. Each change is one short transaction of the app's file, made through a
-:class:`Database`, which stores the events given with it in the same transaction.
+Statements are in ``settings.sql``. Each change is one short transaction, made through a
+:class:`~affidavit.storage.sql.database.Database`, which stores the events given with it in the same one.
+Several transactions may run at once: a condition stands in the statement that makes the change, or the change
+is made alone.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
-from sqlite3 import Connection
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import msgspec
 
@@ -23,44 +24,27 @@ from affidavit.core.credentials import (
     unpack_organizations,
 )
 from affidavit.core.row import Row
+from affidavit.storage.sql.database import Connection, Database
 
 __all__ = [
-    "Database",
-    "SqliteCatalogs",
-    "SqliteLogins",
-    "SqliteOrganizations",
-    "SqliteSessions",
-    "SqliteTokens",
+    "SqlCatalogs",
+    "SqlLogins",
+    "SqlOrganizations",
+    "SqlSessions",
+    "SqlTokens",
     "organization_secret",
 ]
-
-T = TypeVar("T")
 
 _DAY = 24 * 3600 * 1_000_000
 
 SQL = dict(
     re.findall(
         r"^-- name: (\w+)\n(.+?);$",
-        files("affidavit.storage.sqlite").joinpath("settings.sql").read_text("utf-8"),
+        files("affidavit.storage.sql").joinpath("settings.sql").read_text("utf-8"),
         re.MULTILINE | re.DOTALL,
     )
 )
 """The statements by name."""
-
-
-class Database(Protocol):
-    """One SQLite database, as the stores here use it. Errors of the driver come out as ours."""
-
-    def change(self, work: Callable[[Connection], T], rows: Callable[[T], Sequence[Row]]) -> T:
-        """Run ``work`` in one write transaction, insert the rows that ``rows`` gives for its answer, commit.
-
-        Durable when it returns. An exception of either rolls everything back.
-        """
-        ...
-
-    def read(self, work: Callable[[Connection], T]) -> T:
-        """Run ``work`` on a connection that reads, in one transaction."""
-        ...
 
 
 def organization_secret(connection: Connection, name: str, now: int, fresh: bytes) -> bytes:
@@ -96,8 +80,8 @@ class _Store:
         )
 
 
-class SqliteOrganizations(_Store):
-    """:class:`~affidavit.storage.settings.OrganizationStore` on SQLite."""
+class SqlOrganizations(_Store):
+    """:class:`~affidavit.storage.settings.OrganizationStore` in SQL."""
 
     def get(self, name: str) -> Organization | None:
         """See the role."""
@@ -110,7 +94,7 @@ class SqliteOrganizations(_Store):
 
     def exists(self, name: str) -> bool:
         """See the role."""
-        row = self._one("organization_exists", name)
+        row = self._one("organization_exists", name, name)
         return row is not None and bool(row[0])
 
     def declare(self, organization: Organization, secret: bytes, rows: Sequence[Row]) -> bool:
@@ -128,14 +112,15 @@ class SqliteOrganizations(_Store):
         )
 
 
-class SqliteTokens(_Store):
-    """:class:`~affidavit.storage.settings.TokenStore` on SQLite."""
+class SqlTokens(_Store):
+    """:class:`~affidavit.storage.settings.TokenStore` in SQL."""
 
     def add(self, token: Token, secrets: Mapping[str, bytes], rows: Sequence[Row]) -> None:
         """See the role."""
 
         def work(connection: Connection) -> None:
-            for name, secret in secrets.items():
+            # In one order for everybody, so that no two wait for each other.
+            for name, secret in sorted(secrets.items()):
                 connection.execute(SQL["make_organization"], (name, secret, token.created_at))
             values = (
                 token.id,
@@ -171,11 +156,11 @@ class SqliteTokens(_Store):
 
     def used(self, token_id: str, now: int) -> None:
         """See the role."""
-        self._change_one("token_used", (now, token_id), ())
+        self._change_one("token_used", (now, token_id, now), ())
 
 
-class SqliteLogins(_Store):
-    """:class:`~affidavit.storage.settings.LoginStore` on SQLite."""
+class SqlLogins(_Store):
+    """:class:`~affidavit.storage.settings.LoginStore` in SQL."""
 
     def add(self, link: LoginLink, rows: Sequence[Row]) -> None:
         """See the role."""
@@ -224,7 +209,7 @@ class SqliteLogins(_Store):
 
         def work(connection: Connection) -> bool:
             # The condition of this UPDATE is what makes a link one-time: one caller changes the row.
-            if connection.execute(SQL["use_login"], (now, digest)).rowcount != 1:
+            if connection.execute(SQL["use_login"], (now, digest, now)).rowcount != 1:
                 return False
             connection.execute(SQL["add_session"], values)
             return True
@@ -232,8 +217,8 @@ class SqliteLogins(_Store):
         return self._database.change(work, lambda used: rows if used else ())
 
 
-class SqliteSessions(_Store):
-    """:class:`~affidavit.storage.settings.SessionStore` on SQLite."""
+class SqlSessions(_Store):
+    """:class:`~affidavit.storage.settings.SessionStore` in SQL."""
 
     def find(self, digest: bytes) -> WebSession | None:
         """See the role."""
@@ -254,11 +239,11 @@ class SqliteSessions(_Store):
 
     def end(self, digest: bytes, now: int, rows: Sequence[Row]) -> bool:
         """See the role."""
-        return self._change_one("end_session", (now, digest), rows)
+        return self._change_one("end_session", (now, digest, now), rows)
 
 
-class SqliteCatalogs(_Store):
-    """:class:`~affidavit.storage.settings.CatalogStore` on SQLite."""
+class SqlCatalogs(_Store):
+    """:class:`~affidavit.storage.settings.CatalogStore` in SQL."""
 
     def current(self) -> list[bytes]:
         """See the role."""
@@ -281,7 +266,10 @@ class SqliteCatalogs(_Store):
             connection.execute(SQL["add_catalog"], (name, version + 1, text, now, by))
             return version + 1, True
 
-        return self._database.change(work, lambda answer: rows if answer[1] else ())[0]
+        answer = self._database.change(
+            work, lambda answer: rows if answer[1] else (), alone=f"catalog {name}"
+        )
+        return answer[0]
 
 
 def _pack(abilities: tuple[str, ...]) -> str:

@@ -7,12 +7,12 @@ SELECT name, created_at, declared FROM affidavit_organizations WHERE name = ?;
 SELECT name, created_at, declared FROM affidavit_organizations ORDER BY name;
 
 -- name: organization_exists
-SELECT EXISTS (SELECT 1 FROM affidavit_organizations WHERE name = ?1)
-    OR EXISTS (SELECT 1 FROM affidavit_events WHERE organization = ?1);
+SELECT EXISTS (SELECT 1 FROM affidavit_organizations WHERE name = ?)
+    OR EXISTS (SELECT 1 FROM affidavit_events WHERE organization = ?);
 
 -- name: declare_organization
 INSERT INTO affidavit_organizations (name, secret, created_at, declared) VALUES (?, ?, ?, 1)
-ON CONFLICT (name) DO UPDATE SET declared = 1 WHERE declared = 0;
+ON CONFLICT (name) DO UPDATE SET declared = 1 WHERE affidavit_organizations.declared = 0;
 
 -- name: make_organization
 INSERT INTO affidavit_organizations (name, secret, created_at) VALUES (?, ?, ?) ON CONFLICT (name) DO NOTHING;
@@ -40,7 +40,7 @@ FROM affidavit_tokens WHERE hash = ?;
 UPDATE affidavit_tokens SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL;
 
 -- name: token_used
-UPDATE affidavit_tokens SET last_used_at = max(?1, coalesce(last_used_at, 0)) WHERE id = ?2;
+UPDATE affidavit_tokens SET last_used_at = ? WHERE id = ? AND (last_used_at IS NULL OR last_used_at < ?);
 
 -- name: forget_logins
 DELETE FROM affidavit_logins WHERE expires_at < ?;
@@ -52,7 +52,7 @@ INSERT INTO affidavit_logins (hash, name, organizations, abilities, created_at, 
 SELECT hash, name, organizations, abilities, created_at, expires_at, used_at FROM affidavit_logins WHERE hash = ?;
 
 -- name: use_login
-UPDATE affidavit_logins SET used_at = ?1 WHERE hash = ?2 AND used_at IS NULL AND expires_at > ?1;
+UPDATE affidavit_logins SET used_at = ? WHERE hash = ? AND used_at IS NULL AND expires_at > ?;
 
 -- name: add_session
 INSERT INTO affidavit_sessions (hash, id, name, organizations, abilities, created_at, expires_at)
@@ -63,7 +63,7 @@ SELECT hash, id, name, organizations, abilities, created_at, expires_at, ended_a
 FROM affidavit_sessions WHERE hash = ?;
 
 -- name: end_session
-UPDATE affidavit_sessions SET ended_at = ?1 WHERE hash = ?2 AND ended_at IS NULL AND expires_at > ?1;
+UPDATE affidavit_sessions SET ended_at = ? WHERE hash = ? AND ended_at IS NULL AND expires_at > ?;
 
 -- name: catalogs
 SELECT document FROM affidavit_catalogs AS one

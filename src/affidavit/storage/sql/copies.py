@@ -1,4 +1,4 @@
-"""Copies of personal data in the small tables of the app's file: names in settings, and tasks.
+"""Copies of personal data in the small tables: names in settings, and tasks.
 
 A credential that belongs to one organization alone carries names of its own: who it is for, who made it. A
 task keeps who ordered it, and what it was asked. What is the subject there becomes :data:`ERASED`.
@@ -7,22 +7,21 @@ task keeps who ordered it, and what it was asked. What is the subject there beco
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from sqlite3 import Connection
 from typing import Any
 
 import msgspec
 
 from affidavit.core.credentials import pack_organizations
 from affidavit.storage.copies import Erasure, Pieces, Places
-from affidavit.storage.sqlite.settings import Database
+from affidavit.storage.sql.database import Connection, Database
 
-__all__ = ["ERASED", "SqliteNames", "SqliteTaskCopies"]
+__all__ = ["ERASED", "SqlNames", "SqlTaskCopies"]
 
 ERASED = "[erased]"
 """What stands instead of a name."""
 
-_OF = "organization = :organization"
-_ALONE = "organizations = :organizations"
+_OF = "organization = ?"
+_ALONE = "organizations = ?"
 _NAMES = (
     ("affidavit_tokens", "name", _ALONE),
     ("affidavit_tokens", "created_by", _ALONE),
@@ -36,7 +35,7 @@ _NAMES = (
 _decode = msgspec.json.Decoder().decode
 
 
-class SqliteNames:
+class SqlNames:
     """Names in settings."""
 
     name = "settings"
@@ -63,8 +62,8 @@ class SqliteNames:
     def _found(self, table: str, column: str, own: str, erasure: Erasure) -> list[str]:
         def work(connection: Connection) -> list[str]:
             rows = connection.execute(
-                f"SELECT DISTINCT {column} FROM {table} WHERE {own}", _parameters(erasure)
-            )
+                f"SELECT DISTINCT {column} FROM {table} WHERE {own}", (_owner(own, erasure),)
+            ).fetchall()
             return [value for (value,) in rows if erasure.holds(value)]
 
         return self._database.read(work)
@@ -72,21 +71,18 @@ class SqliteNames:
     def _replace(self, table: str, column: str, own: str, erasure: Erasure, value: str) -> None:
         def work(connection: Connection) -> None:
             connection.execute(
-                f"UPDATE {table} SET {column} = :erased WHERE {own} AND {column} = :value",
-                {**_parameters(erasure), "erased": ERASED, "value": value},
+                f"UPDATE {table} SET {column} = ? WHERE {own} AND {column} = ?",
+                (ERASED, _owner(own, erasure), value),
             )
 
         self._database.change(work, lambda _: ())
 
 
-def _parameters(erasure: Erasure) -> dict[str, str]:
-    return {
-        "organization": erasure.organization,
-        "organizations": pack_organizations((erasure.organization,)),
-    }
+def _owner(own: str, erasure: Erasure) -> str:
+    return erasure.organization if own == _OF else pack_organizations((erasure.organization,))
 
 
-class SqliteTaskCopies:
+class SqlTaskCopies:
     """What ended tasks keep of what they were asked and what came of them."""
 
     name = "tasks"
