@@ -1,4 +1,4 @@
-"""What tests of every folder use: the browser and the profile of Hypothesis."""
+"""What tests of every folder use: the browser, PostgreSQL and the profile of Hypothesis."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.postgres import FAST, Server, server_on
 from tools import chromium
 
 if TYPE_CHECKING:
@@ -40,6 +41,26 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if soak:
         config.hook.pytest_deselected(items=soak)
         items[:] = [item for item in items if item not in soak]
+
+
+@pytest.fixture(scope="session")
+def postgres18() -> Iterator[Server]:
+    """The newest PostgreSQL, started by the first test that asks; no test stops it or changes its settings."""
+    with server_on("18", **FAST) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres15() -> Iterator[Server]:
+    """The oldest PostgreSQL that is supported, in the same way."""
+    with server_on("15", **FAST) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres(postgres18: Server) -> Server:
+    """A PostgreSQL, where its version does not matter."""
+    return postgres18
 
 
 @pytest.fixture(scope="module")

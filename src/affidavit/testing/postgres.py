@@ -1,0 +1,225 @@
+"""The PostgreSQL engine for the conformance suites."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from hashlib import sha256
+from importlib import import_module
+from itertools import count
+from typing import Any, Protocol
+
+import psycopg
+from psycopg import sql
+
+from affidavit.storage.postgres.connect import Address
+from affidavit.storage.postgres.database import PostgresDatabase
+from affidavit.storage.postgres.migrate import available, migrate
+from affidavit.storage.protocols import Follower
+from affidavit.testing.engine import LogSide, RedactionSide
+
+__all__ = ["PostgresEngine", "PostgresServer", "PostgresStores", "empty_database"]
+
+_numbers = count(1)
+
+
+class PostgresServer(Protocol):
+    """A server of which the tests may do what they like with the databases."""
+
+    def url(self, database: str = ..., /) -> str:
+        """The URL of a database, as a superuser."""
+        ...
+
+
+def _run(server: PostgresServer, statement: sql.Composed) -> None:
+    with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
+        connection.execute(statement)
+
+
+def _exists(server: PostgresServer, database: str) -> bool:
+    with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
+        found = connection.execute("SELECT FROM pg_database WHERE datname = %s", (database,))
+        return found.fetchone() is not None
+
+
+def empty_database(server: PostgresServer) -> str:
+    """The name of an empty database with a current schema, made once for each state of the migrations.
+
+    Nobody connects to it, so that others can be made from it.
+    """
+    texts = "".join(step.checksum for step in available())
+    name = f"template_{sha256(texts.encode()).hexdigest()[:16]}"
+    if not _exists(server, name):
+        half = f"{name}_made"
+        _run(server, sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(half)))
+        _run(server, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(half)))
+        migrate(Address(server.url(half)))
+        _run(
+            server,
+            sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(half), sql.Identifier(name)),
+        )
+    return name
+
+
+class _Part:
+    """A class of the store, imported when it is first needed."""
+
+    def __init__(self, module: str, name: str) -> None:
+        self._module = module
+        self._name = name
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        return getattr(import_module(f"affidavit.storage.{self._module}"), self._name)(*arguments, **options)
+
+
+class PostgresStores:
+    """The stores of one PostgreSQL database; see :class:`affidavit.testing.engine.Stores`.
+
+    Args:
+        address: of a migrated database.
+        clock: microseconds since 1970 UTC, for ``recorded_at``.
+    """
+
+    def __init__(self, address: Address, clock: Callable[[], int] | None) -> None:
+        self.address = address
+        self.database = PostgresDatabase(address, clock=clock)
+
+    @cached_property
+    def events(self) -> Any:
+        """Keeps events."""
+        return _Part("postgres.events", "PostgresEvents")(self.database)
+
+    @cached_property
+    def index(self) -> Any:
+        """Says which events match."""
+        return _Part("postgres.index", "PostgresIndex")(self.database.pool)
+
+    @cached_property
+    def log(self) -> Any:
+        """Reads the trees."""
+        return _Part("postgres.log_store", "PostgresLog")(self.database.pool)
+
+    @cached_property
+    def organizations(self) -> Any:
+        """Organizations and their secrets."""
+        return _Part("sql.settings", "SqlOrganizations")(self.database)
+
+    @cached_property
+    def tokens(self) -> Any:
+        """API tokens."""
+        return _Part("sql.settings", "SqlTokens")(self.database)
+
+    @cached_property
+    def logins(self) -> Any:
+        """One-time login links."""
+        return _Part("sql.settings", "SqlLogins")(self.database)
+
+    @cached_property
+    def sessions(self) -> Any:
+        """Signed-in browsers."""
+        return _Part("sql.settings", "SqlSessions")(self.database)
+
+    @cached_property
+    def catalogs(self) -> Any:
+        """Pushed catalogs."""
+        return _Part("sql.settings", "SqlCatalogs")(self.database)
+
+    @cached_property
+    def policies(self) -> Any:
+        """Retention policies."""
+        return _Part("sql.retention", "SqlPolicies")(self.database)
+
+    @cached_property
+    def holds(self) -> Any:
+        """Legal holds."""
+        return _Part("sql.retention", "SqlHolds")(self.database)
+
+    @cached_property
+    def past(self) -> Any:
+        """Finds events by action and id."""
+        return _Part("postgres.retention", "PostgresPast")(self.database)
+
+    @cached_property
+    def ranges(self) -> Any:
+        """Closed ranges of ids."""
+        return _Part("postgres.retention", "PostgresRanges")(self.database)
+
+    @cached_property
+    def tasks(self) -> Any:
+        """Work that was ordered."""
+        return _Part("sql.tasks", "SqlTasks")(self.database)
+
+    def follower(self) -> Follower:
+        """A new follower of the index."""
+        made: Follower = _Part("postgres.follower", "PostgresFollower")(self.address)
+        return made
+
+    def redactor(self) -> RedactionSide:
+        """A new redactor."""
+        made: RedactionSide = _Part("postgres.redaction", "PostgresRedactor")(self.address)
+        return made
+
+    def log_side(self) -> LogSide:
+        """A new writer of the log."""
+        made: LogSide = _Part("postgres.log_writer", "PostgresLogWriter")(self.address)
+        return made
+
+    def lose_index(self) -> None:
+        """Empty the tables of the index, with open connections beside it."""
+        _Part("postgres.follower", "discard")(self.address)
+
+    def close(self) -> None:
+        """Close the database."""
+        events = self.__dict__.get("events")
+        if events is not None and hasattr(events, "close"):
+            events.close()
+        self.database.close()
+
+
+class PostgresEngine:
+    """Makes databases on a server; see :class:`affidavit.testing.engine.Engine`.
+
+    Args:
+        server: runs for as long as the engine.
+        clock: microseconds since 1970 UTC; ``None`` takes the server's clock.
+        template: name of an empty database (:func:`empty_database`), to make others faster.
+    """
+
+    def __init__(
+        self, server: PostgresServer, *, clock: Callable[[], int] | None, template: str | None = None
+    ) -> None:
+        self._server = server
+        self._clock = clock
+        self._template = template
+        self._made: list[str] = []
+        self._open: list[PostgresStores] = []
+
+    def create(self) -> str:
+        """Make an empty database: a copy of the template, which is made where there is none."""
+        if self._template is None:
+            self._template = empty_database(self._server)
+        name = f"audit_{next(_numbers)}"
+        _run(
+            self._server,
+            # Copies the files, which takes a tenth of logging them where the server does not sync.
+            sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(
+                sql.Identifier(name), sql.Identifier(self._template)
+            ),
+        )
+        self._made.append(name)
+        return self._server.url(name)
+
+    def open(self, database: str) -> PostgresStores:
+        """Open one of these databases, by its URL."""
+        stores = PostgresStores(Address(database), self._clock)
+        self._open.append(stores)
+        return stores
+
+    def close(self) -> None:
+        """Close what is open and drop the databases; closing twice does no harm."""
+        for stores in self._open:
+            stores.close()
+        self._open.clear()
+        for name in self._made:
+            _run(self._server, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+        self._made.clear()
