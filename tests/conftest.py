@@ -45,7 +45,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def postgres18() -> Iterator[Server]:
-    """The newest PostgreSQL, started by the first test that asks; no test stops it or changes its settings."""
+    """The newest PostgreSQL, started by the first test that asks; no test stops or changes it."""
     with server_on("18", **FAST) as server:
         yield server
 
