@@ -11,7 +11,7 @@ from affidavit.core.credentials import ALL, LoginLink, Organization, Token, WebS
 from affidavit.core.row import Row
 from affidavit.errors import IdConflict
 from affidavit.testing.author import NOW, Author
-from affidavit.testing.conformance.suite import Suite, at_once
+from affidavit.testing.conformance.suite import Suite, at_once, seal
 from affidavit.testing.engine import Engine, Stores
 
 __all__ = [
@@ -42,6 +42,7 @@ class SettingsSuite(Suite):
 
 def actions(stores: Stores) -> list[str]:
     """The actions recorded so far."""
+    seal(stores)
     return [event.action for event in stores.events.after(0, 100)]
 
 
