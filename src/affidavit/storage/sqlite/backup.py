@@ -22,9 +22,9 @@ from affidavit.core.ids import format_id
 from affidavit.core.manifest import CITED_BY
 from affidavit.core.strict import json_of
 from affidavit.core.unsound import Malformed
+from affidavit.storage.sql.log_tables import TREE_COLUMNS, tree_of, unpack_frontier
 from affidavit.storage.sqlite import migrate
 from affidavit.storage.sqlite.connect import connect, inode, translated
-from affidavit.storage.sqlite.log_file import TREE_COLUMNS, tree_of, unpack_frontier
 
 __all__ = ["EVENTS", "FORMAT", "LIST", "LOG", "Places", "measured", "sync_folder", "write_backup"]
 

@@ -7,22 +7,10 @@ import sqlite3
 from pathlib import Path
 
 from affidavit import errors
-from affidavit.core.merkle import HASH_SIZE, Frontier
-from affidavit.storage.log import Tree
 from affidavit.storage.sqlite import migrate
 from affidavit.storage.sqlite.connect import connect, inode, translated
 
-__all__ = [
-    "TREE_COLUMNS",
-    "database_id",
-    "log_path",
-    "open_log",
-    "pack_frontier",
-    "tree_of",
-    "unpack_frontier",
-]
-
-TREE_COLUMNS = "tree, organization, host, hex, incarnation, first_seq, size, published"
+__all__ = ["database_id", "log_path", "open_log"]
 
 
 def log_path(database: Path) -> Path:
@@ -39,21 +27,6 @@ def database_id(database: Path) -> str:
     finally:
         connection.close()
     return "" if row is None else str(row[0])
-
-
-def tree_of(row: tuple[object, ...]) -> Tree:
-    """A tree from a row of :data:`TREE_COLUMNS`."""
-    return Tree(*row)  # type: ignore[arg-type]
-
-
-def pack_frontier(frontier: Frontier) -> bytes:
-    """The column ``frontier``: 32 bytes a hash, the greatest subtree first."""
-    return b"".join(frontier.hashes)
-
-
-def unpack_frontier(size: int, packed: bytes) -> Frontier:
-    """The inverse of :func:`pack_frontier`."""
-    return Frontier(size, [packed[at : at + HASH_SIZE] for at in range(0, len(packed), HASH_SIZE)])
 
 
 def open_log(path: Path, database_id: str, *, make: bool, adopt: bool = False) -> sqlite3.Connection:

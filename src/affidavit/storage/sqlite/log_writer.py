@@ -8,25 +8,20 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from affidavit import errors
 from affidavit.core.leaf import LEAF_VERSION
-from affidavit.core.merkle import Frontier, leaf_hash
+from affidavit.core.merkle import leaf_hash
 from affidavit.core.row import COLUMNS
 from affidavit.core.sealing import RowVersionError, home_of, leaf_of
-from affidavit.core.times import HOUR
-from affidavit.storage.log import Alarm, Claimed, Grown, Manifest, Published, QueueProgress, Tree
+from affidavit.storage.log import Claimed, Grown, QueueProgress
+from affidavit.storage.sql.log_tables import TREE_COLUMNS, pack_frontier
+from affidavit.storage.sql.log_writer import SqlLogWriter
 from affidavit.storage.sqlite.connect import connect, inode, translated
-from affidavit.storage.sqlite.log_file import (
-    TREE_COLUMNS,
-    open_log,
-    pack_frontier,
-    tree_of,
-    unpack_frontier,
-)
+from affidavit.storage.sqlite.log_file import open_log
 from affidavit.storage.sqlite.log_replay import replay_bound, sealed_already
 
 __all__ = ["SqliteLogWriter"]
@@ -35,7 +30,7 @@ _ROWS = f"SELECT seq, {', '.join(COLUMNS)} FROM affidavit_events WHERE seq"
 _VERSION, _ORGANIZATION = COLUMNS.index("version"), COLUMNS.index("organization")
 
 
-class SqliteLogWriter:
+class SqliteLogWriter(SqlLogWriter[sqlite3.Connection]):
     """Queue, LogWriter, ManifestStore and AlarmStore of one SQLite store.
 
     Args:
@@ -200,27 +195,6 @@ class SqliteLogWriter:
 
     # LogWriter
 
-    def heads(self, organizations: Iterable[str]) -> Mapping[str, tuple[Tree, Frontier]]:
-        """See :class:`affidavit.storage.log.LogWriter`."""
-        found = {}
-        with translated(self._path):
-            for organization in organizations:
-                row = self._log.execute(
-                    f"SELECT {TREE_COLUMNS}, frontier FROM affidavit_trees WHERE organization = ?"
-                    " ORDER BY incarnation DESC LIMIT 1",
-                    (organization,),
-                ).fetchone()
-                if row is not None:
-                    tree = tree_of(row[:-1])
-                    found[organization] = tree, unpack_frontier(tree.size, row[-1])
-        return found
-
-    def next_number(self) -> int:
-        """See :class:`affidavit.storage.log.LogWriter`."""
-        with translated(self._path):
-            (number,) = self._log.execute("SELECT coalesce(max(tree), 0) + 1 FROM affidavit_trees").fetchone()
-        return int(number)
-
     def forget(self) -> None:
         """Look again how far the queue may have gone back: a new incarnation was begun."""
         self._bound = None
@@ -260,63 +234,6 @@ class SqliteLogWriter:
                 raise errors.LogMoved(f"The queue no longer stands at {self._after}.")
             for growth in grown:
                 _check_order(log, growth)
-
-    def unpublished(self, after: int = 0, limit: int = 1_000) -> list[tuple[Tree, Frontier]]:
-        """See :class:`affidavit.storage.log.LogWriter`."""
-        with translated(self._path):
-            rows = self._log.execute(
-                f"SELECT {TREE_COLUMNS}, frontier FROM affidavit_trees"
-                " WHERE published <> size AND tree > ? ORDER BY tree LIMIT ?",
-                (after, limit),
-            ).fetchall()
-        return [(tree := tree_of(row[:-1]), unpack_frontier(tree.size, row[-1])) for row in rows]
-
-    def signed(self) -> bool:
-        """See :class:`affidavit.storage.log.LogWriter`."""
-        with translated(self._path):
-            found = self._log.execute("SELECT EXISTS (SELECT 1 FROM affidavit_checkpoints)").fetchone()
-        return bool(found[0])
-
-    def publish(self, checkpoints: Sequence[Published]) -> None:
-        """See :class:`affidavit.storage.log.LogWriter`."""
-        with self.transaction() as log:
-            for each in checkpoints:
-                _publish(log, each)
-
-    # ManifestStore
-
-    def add(self, manifest: Manifest) -> None:
-        """See :class:`affidavit.storage.log.ManifestStore`."""
-        with self.transaction() as log:
-            log.execute("INSERT OR IGNORE INTO affidavit_manifests VALUES (?, ?, ?, ?, ?, ?)", manifest)
-
-    def manifests(self, organization: str | None = None) -> list[Manifest]:
-        """See :class:`affidavit.storage.log.ManifestStore`."""
-        with translated(self._path):
-            return read_manifests(self._log, organization)
-
-    # AlarmStore
-
-    def sound(self, alarm: Alarm) -> None:
-        """See :class:`affidavit.storage.log.AlarmStore`."""
-        with self.transaction() as log:
-            log.execute(
-                "INSERT OR IGNORE INTO affidavit_alarms VALUES (?, ?, ?, ?)",
-                (alarm.kind, alarm.subject, alarm.raised_at, alarm.text),
-            )
-
-    def clear(self, kind: str, subject: str | None = None) -> None:
-        """See :class:`affidavit.storage.log.AlarmStore`."""
-        with self.transaction() as log:
-            log.execute(
-                "DELETE FROM affidavit_alarms WHERE kind = ? AND subject = coalesce(?, subject)",
-                (kind, subject),
-            )
-
-    def alarms(self) -> list[Alarm]:
-        """See :class:`affidavit.storage.log.AlarmStore`."""
-        with translated(self._path):
-            return read_alarms(self._log)
 
     def close(self) -> None:
         """Close both files."""
@@ -372,42 +289,3 @@ def _check_order(log: sqlite3.Connection, growth: Grown) -> None:
             f"The next event of {tree.organization} stands at place {growth.leaves[0].seq}, its tree ends"
             f" with the one at {newest}: the place of the queue or the tree was edited. See: affidavit fsck"
         )
-
-
-def _publish(log: sqlite3.Connection, checkpoint: Published) -> None:
-    earlier = log.execute(
-        "SELECT size, signed_at, cosigned FROM affidavit_checkpoints WHERE tree = ? AND size < ?"
-        " ORDER BY size DESC LIMIT 2",
-        (checkpoint.tree, checkpoint.size),
-    ).fetchall()
-    replaced = 0
-    if len(earlier) == 2 and not earlier[0][2] and earlier[0][1] // HOUR == earlier[1][1] // HOUR:
-        replaced = log.execute(
-            "DELETE FROM affidavit_checkpoints WHERE tree = ? AND size = ?", (checkpoint.tree, earlier[0][0])
-        ).rowcount
-    stood = log.execute(
-        "DELETE FROM affidavit_checkpoints WHERE tree = ? AND size = ?", (checkpoint.tree, checkpoint.size)
-    ).rowcount
-    log.execute("INSERT INTO affidavit_checkpoints VALUES (?, ?, ?, ?, ?)", checkpoint)
-    log.execute(
-        "UPDATE affidavit_trees SET published = max(published, ?), kept = kept + ? WHERE tree = ?",
-        (checkpoint.size, 1 - stood - replaced, checkpoint.tree),
-    )
-
-
-def read_manifests(log: sqlite3.Connection, organization: str | None) -> list[Manifest]:
-    """Those of an organization, or all, oldest first."""
-    rows = log.execute(
-        "SELECT hash, organization, kind, body, note, made_at FROM affidavit_manifests"
-        " WHERE organization = coalesce(?, organization) ORDER BY made_at, hash",
-        (organization,),
-    )
-    return [Manifest(*row) for row in rows]
-
-
-def read_alarms(log: sqlite3.Connection) -> list[Alarm]:
-    """All alarms, oldest first."""
-    rows = log.execute(
-        "SELECT kind, subject, raised_at, text FROM affidavit_alarms ORDER BY raised_at, kind, subject"
-    )
-    return [Alarm(*row) for row in rows]
