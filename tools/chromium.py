@@ -6,10 +6,10 @@ without access to it runs them too.
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 import sys
+
+from tools import debian
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 """What the systems call it, in the order in which it is looked for."""
@@ -20,21 +20,10 @@ def find() -> str | None:
     return next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
-def install() -> None:
-    """Install Debian's package, as root.
-
-    Raises:
-        subprocess.CalledProcessError: apt-get failed; its own message is on the terminal.
-    """
-    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    for words in (["update", "-qq"], ["install", "-qq", "--yes", "--no-install-recommends", "chromium"]):
-        subprocess.run(["apt-get", "-o", "DPkg::Lock::Timeout=300", *words], check=True, env=environment)
-
-
 def main() -> int:
     """Make sure that there is a browser; 1 with what to do where there is none."""
-    if find() is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        install()
+    if find() is None and debian.can_install():
+        debian.install("chromium")
     if find() is None:
         print(f"No browser: the browser tests need one of {', '.join(NAMES)} on PATH.", file=sys.stderr)
         return 1
