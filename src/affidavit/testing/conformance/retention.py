@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from functools import partial
+from typing import NoReturn
 
 import pytest
 
@@ -10,7 +12,7 @@ from affidavit.core.row import Row
 from affidavit.errors import IdConflict, InvalidEvent, Refused, StorageError
 from affidavit.storage.retention import Hold, PolicyChange, PrunedRange, Rules
 from affidavit.testing.author import NOW, Author
-from affidavit.testing.conformance.settings import SettingsSuite, actions
+from affidavit.testing.conformance.settings import SettingsSuite, actions, rows_of
 from affidavit.testing.conformance.suite import at_once
 from affidavit.testing.engine import Engine, Stores
 
@@ -77,6 +79,44 @@ class PolicyStoreSuite(SettingsSuite):
         )
         assert stores[0].policies.rules("acme") == {f"a.c{number}": number + 1 for number in range(4)}
 
+    def test_an_error_of_the_work_or_of_its_events_undoes_everything(self, stores: Stores) -> None:
+        """And comes out as it is."""
+        stores.policies.change("acme", _adding("*", 1), lambda _: ())
+
+        def refuse(_: object) -> NoReturn:
+            raise Refused("Not like this.")
+
+        with pytest.raises(Refused, match="Not like this"):
+            stores.policies.change("acme", _adding("a.*", 2), refuse)
+        with pytest.raises(Refused, match="Not like this"):
+            stores.policies.change("acme", refuse, lambda _: ())
+        assert stores.policies.rules("acme") == {"*": 1}
+
+    def test_nothing_is_confirmed_beside_a_change(
+        self, engine: Engine, database: str, stores: Stores, author: Author
+    ) -> None:
+        """Who asks while the table is being changed hears what became of it."""
+        other = engine.open(database).policies
+        answers: list[object] = []
+
+        def confirm(rules: Rules) -> threading.Thread:
+            call = partial(other.confirm, "acme", rules, (), [author.row("old.table")])
+            thread = threading.Thread(target=lambda: answers.append(call()))
+            thread.start()
+            thread.join(0.3)  # where nothing holds it back, it is through by then
+            return thread
+
+        threads = []
+
+        def work(rules: Rules) -> Rules:
+            threads.append(confirm(rules))
+            return {"*": 1}
+
+        stores.policies.change("acme", work, lambda _: ())
+        threads[0].join()
+        assert answers == [False]
+        assert actions(stores) == []
+
     def test_an_event_that_quotes_the_table_is_stored_only_while_it_stands(
         self, stores: Stores, row: Row
     ) -> None:
@@ -115,6 +155,21 @@ class HoldStoreSuite(SettingsSuite):
         assert not stores.holds.release("globex", "hold_1", NOW + 9, [author.row("hold.end")])
         assert stores.holds.holds("acme") == [HOLD._replace(released_at=NOW + 5)]
         assert actions(stores) == ["hold.end"]
+
+    def test_released_by_many_at_once_it_ends_once(
+        self, engine: Engine, database: str, stores: Stores, author: Author
+    ) -> None:
+        """One of them is told so, and its event alone is stored."""
+        stores.holds.add(HOLD, ())
+        calls = [
+            partial(engine.open(database).holds.release, "acme", "hold_1", NOW + number, [row])
+            for number, row in enumerate(rows_of(author))
+        ]
+        answers = at_once(*calls)
+        assert sorted(answers, key=repr) == [False, False, False, True]
+        winner = answers.index(True)
+        assert stores.holds.holds("acme") == [HOLD._replace(released_at=NOW + winner)]
+        assert actions(stores) == [f"settings.by_{winner}"]
 
     def test_change_and_event_are_stored_together(self, stores: Stores, refused: Row) -> None:
         """Where the event is refused, there is no hold."""

@@ -46,6 +46,11 @@ def actions(stores: Stores) -> list[str]:
     return [event.action for event in stores.events.after(0, 100)]
 
 
+def rows_of(author: Author) -> list[Row]:
+    """An event for each of four callers."""
+    return [author.row(f"settings.by_{number}") for number in range(4)]
+
+
 class OrganizationStoreSuite(SettingsSuite):
     """Organizations and their secrets."""
 
@@ -81,6 +86,19 @@ class OrganizationStoreSuite(SettingsSuite):
             for number, store in enumerate(stores)
         )
         assert len(set(at_once(*calls))) == 1
+
+    def test_declared_by_many_at_once_it_is_declared_once(
+        self, engine: Engine, database: str, author: Author
+    ) -> None:
+        """One of them is told so, and its event alone is stored."""
+        stores = [engine.open(database) for _ in range(4)]
+        calls = [
+            partial(store.organizations.declare, self.ACME, bytes([number]) * 32, [row])
+            for number, (store, row) in enumerate(zip(stores, rows_of(author), strict=True))
+        ]
+        answers = at_once(*calls)
+        assert sorted(answers, key=repr) == [False, False, False, True]
+        assert actions(stores[0]) == [f"settings.by_{answers.index(True)}"]
 
     def test_an_organization_with_events_exists(self, stores: Stores, author: Author) -> None:
         """Declared or not."""
@@ -153,11 +171,41 @@ class TokenStoreSuite(SettingsSuite):
         assert stores.tokens.get("tok_1") == found
         assert actions(stores) == ["settings.change"]
 
+    def test_revoked_by_many_at_once_it_is_revoked_once(
+        self, engine: Engine, database: str, stores: Stores, author: Author
+    ) -> None:
+        """One moment and one event, and these belong together."""
+        stores.tokens.add(self.TOKEN, {}, [])
+        calls = [
+            partial(engine.open(database).tokens.revoke, "tok_1", NOW + number, [row])
+            for number, row in enumerate(rows_of(author))
+        ]
+        assert at_once(*calls) == [None] * 4
+        found = stores.tokens.get("tok_1")
+        assert found is not None
+        assert found.revoked_at is not None
+        assert actions(stores) == [f"settings.by_{found.revoked_at - NOW}"]
+
+    def test_tokens_made_at_once_make_each_organization_once(self, engine: Engine, database: str) -> None:
+        """In whatever order they name them; nobody waits for ever."""
+        names = ["acme", "globex", "initech"]
+        stores = [engine.open(database) for _ in range(4)]
+        calls = []
+        for number, store in enumerate(stores):
+            token = msgspec.structs.replace(self.TOKEN, id=f"tok_{number}", hash=bytes([number]) * 32)
+            order = names if number % 2 else reversed(names)
+            secrets = {name: bytes([number]) * 32 for name in order}
+            calls.append(partial(store.tokens.add, token, secrets, []))
+        assert at_once(*calls) == [None] * 4
+        assert len(stores[0].tokens.list()) == 4
+        assert [each.name for each in stores[0].organizations.list()] == names
+
     def test_last_use_never_goes_back(self, stores: Stores) -> None:
         """Two servers may note it in any order."""
         stores.tokens.add(self.TOKEN, {}, [])
         for moment in (NOW + 5, NOW + 3):
             stores.tokens.used("tok_1", moment)
+        stores.tokens.used("tok_2", NOW)
         found = stores.tokens.get("tok_1")
         assert found is not None
         assert found.last_used_at == NOW + 5
@@ -280,6 +328,22 @@ class SessionStoreSuite(SettingsSuite):
         assert found == msgspec.structs.replace(session, ended_at=NOW + 1)
         assert actions(stores) == ["settings.change"]
 
+    def test_ended_by_many_at_once_it_ends_once(
+        self, engine: Engine, database: str, session: WebSession, author: Author
+    ) -> None:
+        """One of them is told so, and its event alone is stored."""
+        stores = [engine.open(database) for _ in range(4)]
+        calls = [
+            partial(store.sessions.end, session.hash, NOW + 1 + number, [row])
+            for number, (store, row) in enumerate(zip(stores, rows_of(author), strict=True))
+        ]
+        answers = at_once(*calls)
+        assert sorted(answers, key=repr) == [False, False, False, True]
+        winner = answers.index(True)
+        found = stores[0].sessions.find(session.hash)
+        assert found == msgspec.structs.replace(session, ended_at=NOW + 1 + winner)
+        assert actions(stores[0]) == [f"settings.by_{winner}"]
+
     def test_change_and_event_are_stored_together(
         self, stores: Stores, session: WebSession, refused: Row
     ) -> None:
@@ -316,6 +380,18 @@ class CatalogStoreSuite(SettingsSuite):
             for number, store in enumerate(stores)
         )
         assert sorted(answer for answer in at_once(*calls) if isinstance(answer, int)) == [1, 2, 3, 4]
+
+    def test_one_document_pushed_by_many_at_once_is_one_version(
+        self, engine: Engine, database: str, author: Author
+    ) -> None:
+        """Each gets its number; one of them stored it, with its event."""
+        stores = [engine.open(database) for _ in range(4)]
+        calls = [
+            partial(store.catalogs.put, "billing", b"{}", NOW, "ana", [row])
+            for store, row in zip(stores, rows_of(author), strict=True)
+        ]
+        assert at_once(*calls) == [1] * 4
+        assert len(actions(stores[0])) == 1
 
     def test_change_and_event_are_stored_together(self, stores: Stores, refused: Row) -> None:
         """Where the event is refused, there is no new version."""

@@ -94,3 +94,20 @@ class TaskStoreSuite(Suite):
         """Orders from several threads are all kept."""
         at_once(*[partial(stores.tasks.add, task(number)) for number in range(16)])
         assert len(stores.tasks.open()) == 16
+
+    def test_ended_twice_at_once_it_ends_one_way(self, engine: Engine, database: str) -> None:
+        """State, outcome and time are of one caller, and the person is gone from the request."""
+        stores = [engine.open(database) for _ in range(4)]
+        stores[0].tasks.add(task(1, **{SUBJECT: "ana", "basis": "b"}))
+        calls = [
+            partial(each.tasks.end, "task_0001", "done" if number % 2 else "failed", {"by": number}, number)
+            for number, each in enumerate(stores)
+        ]
+        calls.append(partial(engine.open(database).tasks.forget, "task_0001"))
+        assert at_once(*calls) == [None] * 5
+        found = stores[0].tasks.get("task_0001")
+        assert found is not None
+        assert found.request == {"basis": "b"}
+        assert found.ended_at is not None
+        assert found.outcome == {"by": found.ended_at}
+        assert found.state == ("done" if found.ended_at % 2 else "failed")
