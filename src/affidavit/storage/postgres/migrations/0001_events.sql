@@ -50,13 +50,16 @@ CREATE UNIQUE INDEX affidavit_pending_seq ON affidavit_pending (seq);
 CREATE TABLE affidavit_permit (
     organization text COLLATE "C" NOT NULL,          -- move: '*'
     kind         text NOT NULL CHECK (kind IN ('erasure', 'expiry', 'prune', 'move')),
-    reference    text NOT NULL,                      -- manifest hash, or the id of the policy event
-    from_id      uuid,                               -- prune: closed range of ids
+    reference    text NOT NULL,                      -- manifest hash, id of the policy event; move: the month's table
+    from_id      uuid,                               -- prune: closed range of ids; move: from here to below the other
     to_id        uuid,
     PRIMARY KEY (organization, kind, reference)
 );
 
 CREATE FUNCTION affidavit_events_keep() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    month text;
+    moved boolean;
 BEGIN
     IF TG_OP = 'UPDATE'
        AND NEW.id = OLD.id AND NEW.version = OLD.version AND NEW.organization = OLD.organization
@@ -78,10 +81,20 @@ BEGIN
     END IF;
     IF TG_OP = 'DELETE' AND EXISTS (
         SELECT FROM affidavit_permit
-        WHERE (organization = OLD.organization AND kind = 'prune' AND OLD.id BETWEEN from_id AND to_id)
-           OR (kind = 'move' AND TG_TABLE_NAME = 'affidavit_events_default'))
+        WHERE organization = OLD.organization AND kind = 'prune' AND OLD.id BETWEEN from_id AND to_id)
     THEN
         RETURN OLD;
+    END IF;
+    -- A row leaves the default partition only when the same row stands in its month.
+    IF TG_OP = 'DELETE' AND TG_TABLE_NAME = 'affidavit_events_default' THEN
+        SELECT reference INTO month FROM affidavit_permit WHERE kind = 'move' AND OLD.id >= from_id AND OLD.id < to_id;
+        IF FOUND THEN
+            EXECUTE format('SELECT EXISTS (SELECT FROM %I m WHERE m.organization = $1.organization AND m.id = $1.id'
+                           ' AND ROW(m.*) *= ROW($1.*))', month) INTO moved USING OLD;
+            IF moved THEN
+                RETURN OLD;
+            END IF;
+        END IF;
     END IF;
     RAISE EXCEPTION 'affidavit_events is append-only' USING ERRCODE = 'restrict_violation';
 END
