@@ -42,7 +42,9 @@ class House:
         """Open everything, again after :meth:`close`."""
         self.instance = open_store(self.settings, migrate=migrate)
         self.upkeep = open_upkeep(self.settings, at_once=True)
-        self.follower: IndexFollower = open_follower(self.settings)
+        follower = open_follower(self.settings)
+        assert isinstance(follower, IndexFollower)
+        self.follower = follower
 
     def close(self) -> None:
         """Close every file."""

@@ -39,6 +39,7 @@ from affidavit.storage.sqlite.retention import SqlitePast
 from affidavit.testing.author import Clock, draft
 from affidavit.wiring.log import guard_for, key_file
 from affidavit.wiring.retention import retention_kinds
+from affidavit.wiring.sqlite import OpenedSqlite, SqliteEngine
 
 __all__ = ["ACME", "BY", "DAY", "NOW", "Retained"]
 
@@ -109,19 +110,15 @@ class Retained:
 
     def _runner(self) -> TaskRunner:
         kinds = retention_kinds(
-            self.settings,
-            self.database,
+            _Engine(self),
+            OpenedSqlite(self.database),
             log=self.writer,
             redactor=self.redactor,
-            discard_index=self._discard,
             tasks=self.tasks,
             audit=self.audit,
             clock=self.clock,
         )
         return TaskRunner(self.tasks, kinds, clock=self.clock, monotonic=time.monotonic)
-
-    def _discard(self) -> None:
-        self.discarded += 1
 
     def _ours(self, drafts: Sequence[Draft], organization: str, by: RecordedBy | None) -> list[Row]:
         return self.intake.prepare(drafts, organization=organization, by=by, rights=Rights(reserved=True))
@@ -200,3 +197,14 @@ class Retained:
         self.log.close()
         self.writer.close()
         self.database.close()
+
+
+class _Engine(SqliteEngine):
+    """Counts how often the index was thrown away; there is no follower that would make it anew."""
+
+    def __init__(self, world: Retained) -> None:
+        super().__init__(world.settings)
+        self._world = world
+
+    def discard_index(self) -> None:
+        self._world.discarded += 1

@@ -35,7 +35,6 @@ from affidavit.wiring.fsck import check_everything
 from affidavit.wiring.log import (
     accept_guard,
     key_file,
-    log_file_path,
     log_standing,
     may_make_log,
     open_signer,
@@ -43,6 +42,7 @@ from affidavit.wiring.log import (
     recorder,
     reopen_log,
 )
+from affidavit.wiring.sqlite import SqliteEngine
 from tests.unit.log.test_sequencer import naive_leaf
 
 __all__ = ["Note", "World", "check", "naive_root", "notes_of", "read_note"]
@@ -68,7 +68,7 @@ class World:
         self.settings = Settings(data_dir=folder, log_host="log.example")
         assert self.settings.database_path is not None
         self.path = self.settings.database_path
-        self.log_path = log_file_path(self.settings)
+        self.log_path = SqliteEngine(self.settings).log_path
         self.guard_path = self.settings.guard_path
         self.clock = Clock()
         self.now = 0.0

@@ -48,7 +48,7 @@ OTHER_VARIABLES = {
 }
 """Environment variables that are known and are no settings."""
 
-SCHEMES = ("sqlite", "postgresql")
+SCHEMES = ("sqlite", "postgresql", "postgres")
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -67,11 +67,24 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     database: Annotated[
         str,
         Meta(
-            description="Database URL: `sqlite:///relative.db`, `sqlite:////absolute.db`. "
-            "Default: `affidavit.db` in the data directory.",
+            description="Database URL: `sqlite:///relative.db`, `sqlite:////absolute.db` or "
+            "`postgresql://user@host:port/database`. Default: `affidavit.db` in the data directory.",
             extra={"secret": "password"},
         ),
     ] = ""
+    schema: Annotated[
+        str,
+        Meta(description="Schema that holds our tables on PostgreSQL; it is made where it is missing."),
+    ] = "public"
+    database_pool: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1_000,
+            description="Connections to PostgreSQL that one process opens at most, beside the one that "
+            "records over HTTP and those of the worker.",
+        ),
+    ] = 10
     log_database: Annotated[
         Path | None,
         Meta(description="File of the log on SQLite. Default: beside the database, `NAME-log.db`."),
@@ -145,7 +158,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         if not self.database:
             path = self.data_dir.absolute() / "affidavit.db"
             msgspec.structs.force_setattr(self, "database", f"sqlite:///{path}")
+        if self.database.startswith("postgres://"):
+            msgspec.structs.force_setattr(self, "database", f"postgresql{self.database[8:]}")
         _check_database(self.database)
+        _check_schema(self.schema)
         _check_log_host(self.log_host)
         _check_guard(self.guard)
         split_listen(self.listen)
@@ -211,9 +227,16 @@ def _check_database(url: str) -> None:
     if not separator:
         raise ConfigError(f"{url!r} is no database URL; for an SQLite file write sqlite:///{url}")
     if scheme not in SCHEMES:
-        raise ConfigError(f"the database scheme {scheme!r} is unknown; use sqlite:///file.db")
+        raise ConfigError(
+            f"the database scheme {scheme!r} is unknown; use sqlite:///file.db or postgresql://"
+        )
     if scheme == "sqlite" and rest and not rest.startswith("/"):
         raise ConfigError(f"an SQLite URL has three slashes, four for an absolute path: sqlite:///{rest}")
+
+
+def _check_schema(schema: str) -> None:
+    if not 1 <= len(schema.encode()) <= 63 or "\0" in schema or schema.startswith("pg_"):
+        raise ConfigError(f"{schema!r} is no name of a schema: 1 to 63 bytes, not beginning with pg_")
 
 
 _LOG_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.:_-]{0,251}[A-Za-z0-9])?\Z")
@@ -377,13 +400,18 @@ _TYPES = {
 }
 
 
+_PASSWORD = re.compile(r"((?:^|[?&])(?:ssl)?password=)[^&]*", re.IGNORECASE)
+
+
 def shown(name: str, value: Any) -> Any:
     """The value as it may be shown: paths as text, a password in the database URL masked."""
     if name == "database" and isinstance(value, str):
         scheme, separator, rest = value.partition("://")
-        account, at, place = rest.rpartition("@")
+        authority, slash, path = rest.partition("/")
+        account, at, place = authority.rpartition("@")
         user, colon, _ = account.partition(":")
-        return f"{scheme}{separator}{user}:***@{place}" if at and colon else value
+        path = _PASSWORD.sub(r"\1***", path)
+        return f"{scheme}{separator}{f'{user}:***@{place}' if at and colon else authority}{slash}{path}"
     if isinstance(value, Path):
         return str(value)
     return list(value) if isinstance(value, tuple) else value

@@ -2,14 +2,11 @@
 
 A busy thread in the web process would cost that most of its throughput, so this is a process of its own.
 ``serve`` starts one and starts it again when it dies; ``affidavit worker`` is the same alone. Of several
-workers of one database
-the holder of the lease works: an exclusive lock on a file, which the kernel gives back when its holder dies,
-    however it dies.
+workers of one database the holder of the lease works (:mod:`affidavit.wiring.lease`).
 """
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import select
@@ -19,16 +16,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Protocol, Self
 
 from affidavit.config import Settings
 from affidavit.errors import AffidavitError
 from affidavit.storage.protocols import Follower
-from affidavit.wiring import lease_path, open_follower, open_upkeep
+from affidavit.wiring import Lease, engine_of, open_follower, open_upkeep
 
-__all__ = ["Lease", "Supervisor", "follow", "run_worker"]
+__all__ = ["Supervisor", "follow", "run_worker"]
 
 log = logging.getLogger("affidavit.worker")
 
@@ -41,32 +37,6 @@ SETTINGS_VARIABLE = "AFFIDAVIT_WORKER_SETTINGS"
 PARENT_VARIABLE = "AFFIDAVIT_WORKER_PARENT"
 """What a supervisor tells its worker. The number of its own process, because it may be gone before the worker
 could ask for it."""
-
-
-class Lease:
-    """An exclusive lock on a file; held until :meth:`release` or the end of the process."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._descriptor: int | None = None
-
-    def take(self) -> bool:
-        """Take it where it is free."""
-        if self._descriptor is None:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(descriptor)
-                return False
-            self._descriptor = descriptor
-        return True
-
-    def release(self) -> None:
-        """Give it back."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
 
 
 class _Upkeep(Protocol):
@@ -127,19 +97,37 @@ def run_worker(settings: Settings) -> None:
     def wait(seconds: float) -> bool:
         return ended.wait(seconds) or (parent is not None and os.getppid() != parent)
 
-    lease = Lease(lease_path(settings))
-    while not lease.take():
-        if wait(TICK):
-            return
-    try:
-        follower, upkeep = open_follower(settings), open_upkeep(settings)
+    engine = engine_of(settings)
+    lease = engine.lease()
+
+    def lost(seconds: float) -> bool:
+        return wait(seconds) or not lease.held
+
+    while not ended.is_set():
+        while not _taken(lease):
+            if wait(TICK):
+                return
         try:
-            follow(follower, wait, upkeep=upkeep)
+            follower, upkeep = open_follower(engine), open_upkeep(engine)
+            try:
+                follow(follower, lost, upkeep=upkeep)
+            finally:
+                upkeep.close()
+                follower.close()
         finally:
-            upkeep.close()
-            follower.close()
-    finally:
-        lease.release()
+            lease.release()
+        if wait(0):
+            return
+        log.warning("Another worker holds the lease now; this one waits for it.")
+
+
+def _taken(lease: Lease) -> bool:
+    try:
+        return lease.take()
+    except AffidavitError as error:
+        # The database may be back in a moment.
+        log.error("%s: %s", error.category, error.message)
+        return False
 
 
 class Supervisor:

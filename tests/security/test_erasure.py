@@ -24,7 +24,6 @@ from affidavit.log.signatures import check_signature
 from affidavit.recorder.intake import Rights
 from affidavit.storage.copies import Copies, Erasure
 from affidavit.storage.sqlite.index_copies import SqliteIndexCopies
-from affidavit.storage.sqlite.redaction import SqliteRedactor
 from affidavit.wiring import open_store
 from affidavit.wiring.erasure import registry_of
 from affidavit.wiring.log import key_file
@@ -109,8 +108,9 @@ def test_every_place_of_the_registry_is_searched(erased: tuple[House, dict[str, 
     database = house.instance.database
     going = {event.id: event.redacted for event in house.events() if event.redacted}
     erasure = Erasure(ACME, Subject(CANARY), False, database.events.last_seq(), going, "test")
-    redactor = SqliteRedactor(database.path)
-    registry = registry_of(database, redactor)
+    engine = house.instance.engine
+    redactor = engine.redactor()
+    registry = registry_of(engine, database, redactor)
     redactor.close()
     assert {place.name: searched(place, erasure) for place in registry.copies} == {
         "events": [],
@@ -119,10 +119,10 @@ def test_every_place_of_the_registry_is_searched(erased: tuple[House, dict[str, 
         "tasks": [],
     }
     old = open_store(Settings(data_dir=before))
-    events = searched(registry_of(old.database, redactor).copies[0], erasure)
+    events = searched(registry_of(old.engine, old.database, redactor).copies[0], erasure)
     old.close()
     assert len(events) == 10  # examples
-    index = SqliteIndexCopies(database.path, before / "affidavit-index.db")
+    index = SqliteIndexCopies(Path(engine.name), before / "affidavit-index.db")
     terms, addresses = searched(index, erasure)
     assert terms.endswith(" terms")
     assert addresses == "1 e-mail addresses"

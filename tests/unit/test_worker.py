@@ -17,11 +17,11 @@ from affidavit.config import Settings
 from affidavit.errors import StorageBusy
 from affidavit.storage.protocols import Progress
 from affidavit.storage.sqlite.database import migrate_file
+from affidavit.wiring.lease import FileLease
 from affidavit.worker import (
     FULL_BATCH,
     PARENT_VARIABLE,
     SETTINGS_VARIABLE,
-    Lease,
     Supervisor,
     _pack,
     follow,
@@ -49,8 +49,8 @@ def settings(tmp_path: Path) -> Settings:
 HOLDER = """
 import signal, sys
 from pathlib import Path
-from affidavit.worker import Lease
-lease = Lease(Path(sys.argv[1]))
+from affidavit.wiring.lease import FileLease
+lease = FileLease(Path(sys.argv[1]))
 assert lease.take()
 print("held", flush=True)
 signal.pause()
@@ -75,13 +75,13 @@ def test_a_lease_has_one_holder_and_falls_free_when_that_is_killed(
     tmp_path: Path, holder: subprocess.Popen[str]
 ) -> None:
     """SIGKILL gives the lease back at once; nothing has to run out."""
-    lease = Lease(tmp_path / "lock")
+    lease = FileLease(tmp_path / "lock")
     assert not lease.take()
     holder.send_signal(signal.SIGKILL)
     holder.wait()
     assert lease.take()
     assert lease.take(), "taking it twice is holding it"
-    other = Lease(tmp_path / "lock")
+    other = FileLease(tmp_path / "lock")
     assert not other.take()
     lease.release()
     assert other.take()

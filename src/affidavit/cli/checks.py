@@ -115,11 +115,8 @@ def _demo(instance: Instance, _settings: Settings) -> Iterator[Finding]:
         yield Finding("demo", State.OK, "No generated data")
 
 
-def _worker(instance: Instance, settings: Settings) -> Iterator[Finding]:
-    from affidavit.wiring import lease_path
-    from affidavit.worker import Lease
-
-    lease = Lease(lease_path(settings))
+def _worker(instance: Instance, _settings: Settings) -> Iterator[Finding]:
+    lease = instance.engine.lease()
     alive = not lease.take()
     lease.release()
     health = instance.health()

@@ -58,7 +58,7 @@ def command(
             dry_run=dry_run,
             by=credential(),
         )
-        outcome = finish_task(instance, settings, task.id, wait=wait)
+        outcome = finish_task(instance, task.id, wait=wait)
     if wants_json(json):
         print_json({"task": task.id, **outcome})
         return

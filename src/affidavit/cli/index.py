@@ -19,7 +19,7 @@ def rebuild_command(*, json: Json = None, common: Common = NOTHING_GIVEN) -> Non
     """
     settings = common.settings()
     with opened(settings) as instance:
-        outcome = run_task(instance, settings, "index_rebuild", INSTANCE, request_of(credential()))
+        outcome = run_task(instance, "index_rebuild", INSTANCE, request_of(credential()))
     if wants_json(json):
         print_json(outcome)
     else:

@@ -52,8 +52,9 @@ def account() -> str:
 
 def is_new(settings: Settings) -> bool:
     """Whether there is no database yet: no file, or an empty one."""
-    path = settings.database_path
-    return path is not None and (not path.exists() or path.stat().st_size == 0)
+    from affidavit.wiring import engine_of
+
+    return not engine_of(settings).exists()
 
 
 @contextmanager
@@ -68,11 +69,11 @@ def opened(settings: Settings, *, make: bool = False, source: str = "cli") -> It
     Raises:
         StorageError: the database cannot be used; the message says what to do.
     """
-    from affidavit.wiring import open_store
+    from affidavit.wiring import engine_of, open_store
 
     new = make and is_new(settings)
     if new:
-        note(f"A new database is made: {settings.database_path}")
+        note(f"A new database is made: {engine_of(settings).name}")
         if settings.database_path is not None and settings.database_path.is_relative_to(
             settings.data_dir.absolute()
         ):

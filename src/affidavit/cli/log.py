@@ -110,10 +110,10 @@ def reopen_command(*, json: Json = None, common: Common = NOTHING_GIVEN) -> None
 
         def directly() -> Mapping[str, Any]:
             record = recorder(instance.database, instance.access_events, credential())
-            done = reopen_log(settings, instance.database, record)
+            done = reopen_log(instance.engine, instance.database, record)
             return {"reopened": [each._asdict() for each in done]}
 
-        outcome = _ordered(instance, settings, REOPEN_TASK, directly)
+        outcome = _ordered(instance, REOPEN_TASK, directly)
     if wants_json(json):
         print_json(outcome)
         return
@@ -168,10 +168,10 @@ def guard_accept_command(*, json: Json = None, common: Common = NOTHING_GIVEN) -
 
         def directly() -> Mapping[str, Any]:
             record = recorder(instance.database, instance.access_events, credential())
-            done = accept_guard(settings, instance.database, record)
+            done = accept_guard(instance.engine, instance.database, record)
             return {"accepted": [accepted_document(each) for each in done]}
 
-        outcome = _ordered(instance, settings, ACCEPT_TASK, directly)
+        outcome = _ordered(instance, ACCEPT_TASK, directly)
     if wants_json(json):
         print_json(outcome)
         return
@@ -287,15 +287,11 @@ def _newest_tree(instance: Instance, organization: str) -> tuple[int, str]:
     return trees[-1].number, trees[-1].origin
 
 
-def _ordered(
-    instance: Instance, settings: Settings, kind: str, directly: Callable[[], Mapping[str, Any]]
-) -> Mapping[str, Any]:
+def _ordered(instance: Instance, kind: str, directly: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
     """Do it here where no worker runs, else leave it to that one and wait."""
     from affidavit.cli.task import run_task
-    from affidavit.wiring import lease_path
-    from affidavit.worker import Lease
 
-    lease = Lease(lease_path(settings))
+    lease = instance.engine.lease()
     if lease.take():
         try:
             with private_files():
@@ -303,4 +299,4 @@ def _ordered(
         finally:
             lease.release()
     note("The worker does it.")
-    return run_task(instance, settings, kind, INSTANCE, {})
+    return run_task(instance, kind, INSTANCE, {})

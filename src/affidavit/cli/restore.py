@@ -36,14 +36,12 @@ def command(
     The exit code is 0 where fsck finds everything sound, 1 where something stands against the log: usually
     that it is older than what was signed, and what to do about it.
     """
-    from affidavit.wiring import lease_path
+    from affidavit.wiring import engine_of
     from affidavit.wiring.backup import restore_backup
-    from affidavit.worker import Lease
 
     chosen = settings.settings()
     make_data_dir(chosen)
-    lease = Lease(lease_path(chosen))
-    lease_path(chosen).parent.mkdir(parents=True, exist_ok=True)
+    lease = engine_of(chosen).lease()
     if not lease.take():
         raise StorageBusy("A server or worker of this database is running; stop it first.")
     try:

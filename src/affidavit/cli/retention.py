@@ -20,7 +20,6 @@ from affidavit.log.retention.policies import FOREVER
 from affidavit.log.retention.prune import PRUNE_TASK
 
 if TYPE_CHECKING:
-    from affidavit.config import Settings
     from affidavit.log.retention.previews import PrunePreview
     from affidavit.wiring import Instance
 
@@ -79,7 +78,7 @@ def run_command(*, dry_run: _DryRun = False, json: Json = None, common: Common =
         failed = 0
         for name in names:
             try:
-                answer = _preview(instance, name) if dry_run else _expire(instance, settings, name)
+                answer = _preview(instance, name) if dry_run else _expire(instance, name)
             except Failed as error:
                 note(f"{name}: {error.message}")
                 failed += 1
@@ -120,7 +119,7 @@ def prune_command(
             _print_run(
                 {
                     "organization": organization,
-                    **run_task(instance, settings, PRUNE_TASK, organization, request),
+                    **run_task(instance, PRUNE_TASK, organization, request),
                 },
                 json,
             )
@@ -155,10 +154,10 @@ def _span(
     return span
 
 
-def _expire(instance: Instance, settings: Settings, name: str) -> dict[str, Any]:
+def _expire(instance: Instance, name: str) -> dict[str, Any]:
     # One that was interrupted goes on under its announcement.
     task = instance.expiry_orders.order(name, credential())
-    outcome = finish_task(instance, settings, task.id)
+    outcome = finish_task(instance, task.id)
     return {"organization": name, **outcome}
 
 

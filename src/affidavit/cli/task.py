@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from affidavit.cli.exits import Failed
 from affidavit.cli.instance import credential, private_files
-from affidavit.config import Settings
 from affidavit.log.tasks import Task, new_task
 
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ _LOOK = 0.05
 
 def run_task(
     instance: Instance,
-    settings: Settings,
     kind: str,
     organization: str,
     request: Mapping[str, Any],
@@ -34,7 +32,6 @@ def run_task(
 
     Args:
         instance: opened.
-        settings: of the command.
         kind: what is to be done.
         organization: whose.
         request: what the task needs to know.
@@ -44,12 +41,10 @@ def run_task(
 
     task = new_task(kind, organization, request, by=credential().name, now=clock(), entropy=os.urandom)
     instance.tasks.add(task)
-    return finish_task(instance, settings, task.id, wait=wait)
+    return finish_task(instance, task.id, wait=wait)
 
 
-def finish_task(
-    instance: Instance, settings: Settings, task_id: str, *, wait: bool = True
-) -> Mapping[str, Any]:
+def finish_task(instance: Instance, task_id: str, *, wait: bool = True) -> Mapping[str, Any]:
     """Wait until a task has ended, and do it here where nobody holds the worker's lease.
 
     Returns:
@@ -58,16 +53,13 @@ def finish_task(
     Raises:
         Failed: it failed; the message says why.
     """
-    from affidavit.wiring import lease_path
-    from affidavit.worker import Lease
-
     if not wait:
         return {"task": task_id, "state": "waiting"}
-    lease = Lease(lease_path(settings))
+    lease = instance.engine.lease()
     while not (task := _found(instance, task_id)).ended:
         if lease.take():
             try:
-                _work(instance, settings, task_id)
+                _work(instance, task_id)
             finally:
                 lease.release()
         else:
@@ -78,7 +70,7 @@ def finish_task(
     return outcome
 
 
-def _work(instance: Instance, settings: Settings, task_id: str) -> None:
+def _work(instance: Instance, task_id: str) -> None:
     """Be the worker until this task has ended. What stops the log is raised here and not only logged."""
     from affidavit.wiring import open_follower, open_upkeep
     from affidavit.worker import follow
@@ -90,10 +82,10 @@ def _work(instance: Instance, settings: Settings, task_id: str) -> None:
         return True
 
     with private_files():
-        upkeep = open_upkeep(settings, at_once=True)
+        upkeep = open_upkeep(instance.engine, at_once=True)
         try:
             upkeep.step()
-            follower = open_follower(settings)
+            follower = open_follower(instance.engine)
             try:
                 follow(follower, ended, upkeep=upkeep)
             finally:

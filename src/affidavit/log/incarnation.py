@@ -102,7 +102,7 @@ def reopen(
         facts = {"checkpoint": last.text} if last is not None else {"checkpoint": "", "reason": _NEVER_SIGNED}
         event = record(RESTORED, organization, facts)
         digest = leaf_hash(leaf_of_event(event, hex_digits).entry)
-        openings.append(Opening(organization, host, hex_digits, incarnation, event.seq, digest))
+        openings.append(Opening(organization, host, hex_digits, incarnation, event.seq, digest, event.id))
         origin = f"{host}/{hex_digits}/{incarnation}"
         heads.append(Head(origin, organization, 0, EMPTY_ROOT))
         reopened.append(Reopened(organization, origin, last.text if last is not None else ""))

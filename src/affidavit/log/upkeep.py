@@ -26,7 +26,7 @@ RETRY = 2.0
 """Seconds after an error until the log is tried again."""
 
 
-_STAGES = ("sequence", "sign", "cosign", "task")
+_STAGES = ("sequence", "sign", "cosign", "task", "housekeeping")
 
 
 class Stepper(Protocol):
@@ -50,7 +50,10 @@ def _never() -> bool:
 
 
 class LogParts(NamedTuple):
-    """What the holder of the worker's lease works with; closed and opened anew once ``stale`` says so."""
+    """What the holder of the worker's lease works with; closed and opened anew once ``stale`` says so.
+
+    ``housekeeping`` does one bounded piece of the engine's own upkeep; true asks for more of it.
+    """
 
     queue: Queue
     sequencer: Stepper
@@ -60,6 +63,7 @@ class LogParts(NamedTuple):
     close: Callable[[], None]
     cosigner: Stepper | None = None
     stale: Callable[[], bool] = _never
+    housekeeping: Callable[[], bool] | None = None
 
 
 class Upkeep:
@@ -96,6 +100,8 @@ class Upkeep:
         if parts.cosigner is not None:
             self._guarded("cosign", parts.cosigner.step)
         busy |= bool(self._guarded("task", parts.tasks.step))
+        if parts.housekeeping is not None:
+            busy |= bool(self._guarded("housekeeping", parts.housekeeping))
         if parts.stale():
             self.close()
         return busy

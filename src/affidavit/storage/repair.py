@@ -14,8 +14,9 @@ class Opening(NamedTuple):
     Attributes:
         organization: its tenant.
         host, hex_digits, incarnation: its origin.
-        seq: the place of the event that is leaf 0.
+        seq: the place of the event that is leaf 0, where it has one already.
         leaf: the hash of leaf 0.
+        id: of that event, 16 bytes.
     """
 
     organization: str
@@ -24,6 +25,7 @@ class Opening(NamedTuple):
     incarnation: int
     seq: int
     leaf: bytes
+    id: bytes
 
 
 class LogRepair(Protocol):

@@ -12,18 +12,19 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 from affidavit import __version__
 from affidavit.config import Settings
 from affidavit.core.times import format_time
-from affidavit.errors import LogMismatch
+from affidavit.errors import LogMismatch, Refused
 from affidavit.log.erasure.reapply import Reapplied
 from affidavit.log.fsck import Findings
 from affidavit.storage.log import Alarm
 from affidavit.storage.sqlite.backup import Places, write_backup
-from affidavit.storage.sqlite.connect import index_path
-from affidavit.storage.sqlite.database import migrate_file
 from affidavit.storage.sqlite.restore import restore_files
+from affidavit.wiring.clock import clock
+from affidavit.wiring.engines import engine_of
 from affidavit.wiring.erasure import reapply_manifests
 from affidavit.wiring.fsck import check_everything
-from affidavit.wiring.log import log_file_path, log_standing
-from affidavit.wiring.store import clock, database_path, open_store
+from affidavit.wiring.log import log_standing
+from affidavit.wiring.sqlite import SqliteEngine
+from affidavit.wiring.store import open_store
 from affidavit.wiring.work import open_parts
 
 __all__ = ["Restored", "make_backup", "restore_backup"]
@@ -55,8 +56,13 @@ def _elsewhere(work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T
 
 
 def _places(settings: Settings) -> Places:
-    path = database_path(settings)
-    return Places(path, log_file_path(settings), settings.index_database or index_path(path))
+    engine = engine_of(settings)
+    if not isinstance(engine, SqliteEngine):
+        raise Refused(
+            "This copies SQLite files. PostgreSQL has tools of its own: pg_basebackup and an archive of the"
+            " WAL. See docs/howto/postgresql-backup.md."
+        )
+    return Places(engine.path, engine.log_path, engine.index_path)
 
 
 def make_backup(settings: Settings, folder: Path) -> dict[str, Any]:
@@ -79,7 +85,7 @@ def restore_backup(settings: Settings, folder: Path, *, replace: bool) -> Restor
         StorageError: somebody has the database open, or a file fails.
     """
     backup = _elsewhere(restore_files, folder.absolute(), _places(settings), replace)
-    migrate_file(database_path(settings))
+    engine_of(settings).migrate()
     instance = open_store(settings, source="cli")
     try:
         reapplied = reapply_manifests(settings, instance.database)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from affidavit.access.events import AccessEvents
 from affidavit.access.operator import local_credential
-from affidavit.config import Settings
 from affidavit.core.cursor import Position
 from affidavit.core.event import Actor
 from affidavit.core.filter import Condition, Filter
@@ -18,57 +16,32 @@ from affidavit.core.strict import json_of
 from affidavit.errors import LogError, StorageError
 from affidavit.log.erasure.erase import Eraser, citing_facts
 from affidavit.log.erasure.reapply import Reapplied, reapply
-from affidavit.log.erasure.registry import EventCopies, Registry
+from affidavit.log.erasure.registry import Registry
 from affidavit.log.erasure.requests import ERASE
 from affidavit.log.signatures import check_signature
 from affidavit.log.tasks import TaskFunction
 from affidavit.storage.log import Alarm, Manifest, ManifestStore
 from affidavit.storage.redaction import Redactor
-from affidavit.storage.sql.copies import SqlNames, SqlTaskCopies
-from affidavit.storage.sql.retention import SqlHolds
-from affidavit.storage.sql.tasks import SqlTasks
-from affidavit.storage.sqlite.connect import connect
-from affidavit.storage.sqlite.database import SqliteDatabase
-from affidavit.storage.sqlite.index_copies import SqliteIndexCopies
-from affidavit.storage.sqlite.log_writer import SqliteLogWriter
-from affidavit.storage.sqlite.redaction import SqliteRedactor, empty_wal
 from affidavit.storage.tasks import TaskStore
+from affidavit.wiring.clock import clock
+from affidavit.wiring.engine import Database, Engine, LogSide
+from affidavit.wiring.engines import Where, engine_of
 from affidavit.wiring.log import key_file, may_make_log
 from affidavit.wiring.retention import GuardedManifests
-from affidavit.wiring.store import clock
 
 __all__ = ["erasure_kinds", "reapply_manifests", "registry_of", "settle_manifests"]
 
 log = logging.getLogger("affidavit.log")
 
 
-def registry_of(database: SqliteDatabase, redactor: Redactor) -> Registry:
-    """Every place of an SQLite store that may hold copies of personal data.
-
-    A part that keeps values of events is added here.
-    """
-    index = SqliteIndexCopies(database.path, database.index_path)
-    copies = (
-        EventCopies(database.events, redactor),
-        index,
-        SqlNames(database),
-        SqlTaskCopies(database),
-    )
-    scrubs = (redactor.scrub, index.scrub, lambda: _scrub(database.log_path))
-    return Registry(copies, scrubs, index.close)
-
-
-def _scrub(path: Path) -> bool:
-    connection = connect(path, writer=True)
-    try:
-        return empty_wal(path, connection)
-    finally:
-        connection.close()
+def registry_of(engine: Engine, database: Database, redactor: Redactor) -> Registry:
+    """Every place of a store that may hold copies of personal data."""
+    return Registry(*engine.places(database, redactor))
 
 
 def erasure_kinds(
-    settings: Settings,
-    database: SqliteDatabase,
+    engine: Engine,
+    database: Database,
     *,
     log: ManifestStore,
     redactor: Redactor,
@@ -78,7 +51,7 @@ def erasure_kinds(
     """The function of the task ``erase``.
 
     Args:
-        settings: of the program.
+        engine: of the database.
         database: opened.
         log: where the log keeps manifests; only the holder of the lease has one.
         redactor: takes groups away.
@@ -90,38 +63,40 @@ def erasure_kinds(
         log=database.log,
         position=database.log.position,
         manifests=log,
-        guard=GuardedManifests(settings),
-        keys=key_file(settings).load,
-        holds=SqlHolds(database).holds,
+        guard=GuardedManifests(engine),
+        keys=key_file(engine.settings).load,
+        holds=database.holds.holds,
         tasks=tasks,
         audit=audit,
-        registry=registry_of(database, redactor),
+        registry=registry_of(engine, database, redactor),
         clock=clock,
     )
     return {ERASE: eraser.run}
 
 
-def reapply_manifests(settings: Settings, database: SqliteDatabase) -> list[Reapplied]:
+def reapply_manifests(where: Where, database: Database) -> list[Reapplied]:
     """Apply again what the guard remembers as erased, before anything is served.
 
     Called by every program that serves or works, when it starts, and after a restore. Where guard or key is
     missing nothing is applied: the signer says so in an alarm.
 
     Args:
-        settings: of the program.
-        database: opened.
+        where: the database.
+        database: its stores.
     """
-    if not settings.guard_path.exists() and may_make_log(settings):
+    engine = engine_of(where)
+    settings = engine.settings
+    if not settings.guard_path.exists() and may_make_log(engine):
         return []  # nothing was ever signed here
     try:
-        manifests = _unfinished(GuardedManifests(settings).manifests(), SqlTasks(database))
+        manifests = _unfinished(GuardedManifests(engine).manifests(), database.tasks)
         keys = key_file(settings).load() if manifests else None
     except (LogError, StorageError) as error:
         log.warning("What the guard keeps could not be applied: %s", error.message)
         return []
     if keys is None:
         return []
-    redactor = SqliteRedactor(database.path)
+    redactor = engine.redactor()
     try:
         answers = reapply(
             manifests,
@@ -151,7 +126,7 @@ def _unfinished(manifests: Sequence[Manifest], tasks: TaskStore) -> list[Manifes
 
 
 def settle_manifests(
-    answers: Sequence[Reapplied], database: SqliteDatabase, writer: SqliteLogWriter, audit: AccessEvents
+    answers: Sequence[Reapplied], database: Database, writer: LogSide, audit: AccessEvents
 ) -> None:
     """Give a restored log what it lost: manifests, events that cite them, alarms for what was not applied.
 
@@ -189,7 +164,7 @@ def settle_manifests(
             )
 
 
-def _citing(database: SqliteDatabase, organization: str) -> list[Mapping[str, Any]]:
+def _citing(database: Database, organization: str) -> list[Mapping[str, Any]]:
     """The facts of every event of an organization that may cite a manifest of an erasure."""
     filter_ = Filter((Condition("action", (CITED_BY[ERASURE],)),))
     position: Position | None = Position("desc")

@@ -12,15 +12,9 @@ from affidavit.core.unsound import Malformed
 from affidavit.errors import ConfigError, KeyMissing, KeyUnusable
 from affidavit.log.fsck import Findings, Stores, fsck
 from affidavit.log.keys import LogKeys
-from affidavit.storage.sqlite.connect import index_path
-from affidavit.storage.sqlite.evidence import (
-    SqliteEvidence,
-    SqliteGuardEvidence,
-    SqliteIndexEvidence,
-    SqliteLogEvidence,
-)
-from affidavit.wiring.log import key_file, log_file_path
-from affidavit.wiring.store import database_path
+from affidavit.storage.sqlite.evidence import SqliteGuardEvidence
+from affidavit.wiring.engines import engine_of
+from affidavit.wiring.log import key_file
 
 __all__ = ["check_everything"]
 
@@ -79,14 +73,7 @@ def _witnesses(settings: Settings) -> Sequence[Verifier]:
 
 @contextmanager
 def _opened(settings: Settings) -> Iterator[Stores]:
-    database, log = database_path(settings), log_file_path(settings)
-    index = settings.index_database or index_path(database)
-    stores = Stores(
-        SqliteEvidence(database, log, index),
-        SqliteLogEvidence(log),
-        SqliteIndexEvidence(index),
-        SqliteGuardEvidence(settings.guard_path),
-    )
+    stores = Stores(*engine_of(settings).evidence(), SqliteGuardEvidence(settings.guard_path))
     try:
         yield stores
     finally:

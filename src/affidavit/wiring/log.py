@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 from affidavit.access.events import AccessEvents
 from affidavit.access.operator import local_credential
@@ -23,15 +22,11 @@ from affidavit.log.tasks import TaskFunction, TaskSteps
 from affidavit.log.witnessed import Witness, WitnessedGuard
 from affidavit.storage.guard import Guard
 from affidavit.storage.log import Alarm, Tree
-from affidavit.storage.sqlite.database import SqliteDatabase
 from affidavit.storage.sqlite.guard_file import SqliteGuard, open_guard
-from affidavit.storage.sqlite.log_check import check_files
-from affidavit.storage.sqlite.log_file import database_id, log_path
-from affidavit.storage.sqlite.log_repair import SqliteLogRepair
-from affidavit.storage.sqlite.log_store import SqliteLog
-from affidavit.storage.sqlite.log_writer import SqliteLogWriter
 from affidavit.storage.tasks import Task
-from affidavit.wiring.store import clock, database_path
+from affidavit.wiring.clock import clock
+from affidavit.wiring.engine import EventsAndLog, LogReader, LogSide
+from affidavit.wiring.engines import Where, engine_of
 
 __all__ = [
     "ACCEPT_TASK",
@@ -40,7 +35,6 @@ __all__ = [
     "accepted_document",
     "guard_for",
     "key_file",
-    "log_file_path",
     "log_kinds",
     "log_standing",
     "may_make_key",
@@ -56,21 +50,16 @@ REOPEN_TASK, ACCEPT_TASK = "log_reopen", "guard_accept"
 """The kinds of tasks that are ordered with ``affidavit log reopen`` and ``affidavit log guard accept``."""
 
 
-def log_file_path(settings: Settings) -> Path:
-    """The log file of these settings."""
-    return settings.log_database or log_path(database_path(settings))
-
-
 def key_file(settings: Settings) -> KeyFile:
     """The file of the log key; it is read when it is used."""
     return KeyFile(settings.data_dir / FILE_NAME, os.urandom, clock)
 
 
-def guard_for(settings: Settings, *, make: bool = False, adopt: bool = False) -> SqliteGuard:
-    """Open the guard of these settings.
+def guard_for(where: Where, *, make: bool = False, adopt: bool = False) -> SqliteGuard:
+    """Open the guard of a database.
 
     Args:
-        settings: of the program.
+        where: the database.
         make: whether a missing one is made.
         adopt: whether one of another database may guard this one from now on.
 
@@ -78,19 +67,20 @@ def guard_for(settings: Settings, *, make: bool = False, adopt: bool = False) ->
         GuardRefused: it is missing, or guards another database.
         StorageError: it cannot be used.
     """
-    identity = database_id(database_path(settings))
-    return open_guard(settings.guard_path, identity, make=make, adopt=adopt)
+    engine = engine_of(where)
+    return open_guard(engine.settings.guard_path, engine.identity(), make=make, adopt=adopt)
 
 
-def may_make_log(settings: Settings) -> bool:
+def may_make_log(where: Where) -> bool:
     """Whether a missing log file is one that never was: the guard remembers no log of this database.
 
     Where a key exists there was a guard before it, so that without one both are lost.
     """
-    if not settings.guard_path.exists():
-        return not key_file(settings).exists()
+    engine = engine_of(where)
+    if not engine.settings.guard_path.exists():
+        return not key_file(engine.settings).exists()
     try:
-        guard = guard_for(settings)
+        guard = guard_for(engine)
     except (GuardRefused, StorageError):
         return True
     try:
@@ -105,17 +95,19 @@ def remembers(guard: Guard) -> bool:
 
 
 def open_signer(
-    settings: Settings,
-    writer: SqliteLogWriter,
+    where: Where,
+    writer: LogSide,
     *,
     now: Callable[[], int] = clock,
     monotonic: Callable[[], float] = time.monotonic,
-) -> tuple[Signer, SqliteLog]:
+) -> tuple[Signer, LogReader]:
     """The signer of the holder of the worker's lease, and the store that it reads, which the caller closes.
 
     Guard and key are made only while no checkpoint exists: later a missing one is a loss that must be named.
     """
-    store = SqliteLog(log_file_path(settings))
+    engine = engine_of(where)
+    settings = engine.settings
+    store = engine.log_reader()
     keys = key_file(settings)
 
     prover = Prover(store)
@@ -126,12 +118,12 @@ def open_signer(
     )
 
     def open_the_guard() -> Guard:
-        file = guard_for(settings, make=not writer.signed())
+        file = guard_for(engine, make=not writer.signed())
         return file if witness is None else WitnessedGuard(file, witness)
 
     def load_keys() -> LogKeys:
         if not keys.exists() and not writer.signed():
-            guard = guard_for(settings)
+            guard = guard_for(engine)
             try:
                 if not remembers(guard):
                     return keys.create()
@@ -153,7 +145,7 @@ def open_signer(
     return signer, store
 
 
-def recorder(database: SqliteDatabase, audit: AccessEvents, by: Credential) -> Record:
+def recorder(database: EventsAndLog, audit: AccessEvents, by: Credential) -> Record:
     """Records our own events about the log, under the name of the person who ordered it."""
 
     def record(action: str, organization: str, facts: Mapping[str, str | int]) -> StoredEvent:
@@ -165,7 +157,7 @@ def recorder(database: SqliteDatabase, audit: AccessEvents, by: Credential) -> R
     return record
 
 
-def record_all(database: SqliteDatabase, audit: AccessEvents, by: Credential) -> RecordAll:
+def record_all(database: EventsAndLog, audit: AccessEvents, by: Credential) -> RecordAll:
     """Records many of our own events about the log, some hundred in one transaction."""
 
     def record(statements: Sequence[Statement]) -> None:
@@ -180,34 +172,36 @@ def record_all(database: SqliteDatabase, audit: AccessEvents, by: Credential) ->
     return record
 
 
-def newest_trees(database: SqliteDatabase) -> list[Tree]:
+def newest_trees(database: EventsAndLog) -> list[Tree]:
     """The newest incarnation of each organization that has a tree."""
     return list({tree.organization: tree for tree in database.log.all_trees()}.values())
 
 
-def may_make_key(settings: Settings, database: SqliteDatabase) -> bool:
+def may_make_key(where: Where, database: EventsAndLog) -> bool:
     """Whether a missing key is one that never was: neither log nor guard know a checkpoint."""
-    return may_make_log(settings) and not any(tree.published for tree in database.log.all_trees())
+    return may_make_log(where) and not any(tree.published for tree in database.log.all_trees())
 
 
-def log_standing(settings: Settings, database: SqliteDatabase, *, thorough: bool = True) -> list[Alarm]:
+def log_standing(where: Where, database: EventsAndLog, *, thorough: bool = True) -> list[Alarm]:
     """Everything that stands against the log; see :func:`affidavit.log.standing.standing`."""
-    never = may_make_key(settings, database)
+    engine = engine_of(where)
+    settings = engine.settings
+    never = may_make_key(engine, database)
 
     def files() -> None:
-        if not log_file_path(settings).exists() and not may_make_log(settings):
+        if not engine.log_exists() and not may_make_log(engine):
             raise LogMismatch(
-                f"The log file {log_file_path(settings)} is missing although checkpoints were signed; restore"
+                f"The {engine.log_name()} is missing although checkpoints were signed; restore"
                 " it, or begin a new incarnation with: affidavit log reopen"
             )
-        check_files(database_path(settings), database.events, database.log)
+        engine.check_history(database)
 
     def keys() -> None:
         if key_file(settings).exists() or not never:
             key_file(settings).load()
 
     def guard() -> Guard | None:
-        return None if never and not settings.guard_path.exists() else guard_for(settings)
+        return None if never and not settings.guard_path.exists() else guard_for(engine)
 
     return standing(
         alarms=database.log,
@@ -220,23 +214,23 @@ def log_standing(settings: Settings, database: SqliteDatabase, *, thorough: bool
     )
 
 
-def reopen_log(settings: Settings, database: SqliteDatabase, record: Record) -> list[Reopened]:
+def reopen_log(where: Where, database: EventsAndLog, record: Record) -> list[Reopened]:
     """Begin new incarnations where they are needed; see :func:`affidavit.log.incarnation.reopen`.
 
     The caller holds the worker's lease; whoever has the log file open opens it anew afterwards.
     """
-    path, log = database_path(settings), log_file_path(settings)
-    forgotten = not log.exists() and not settings.guard_path.exists()
-    guard = guard_for(settings, make=forgotten, adopt=True)
+    engine = engine_of(where)
+    forgotten = not engine.log_exists() and not engine.settings.guard_path.exists()
+    guard = guard_for(engine, make=forgotten, adopt=True)
     try:
-        writer = SqliteLogWriter(path, log, make=True, adopt=True)
+        writer = engine.writer(make=True, adopt=True)
         try:
             if forgotten:
                 return begin_anew(database.events.organizations(), record)
             return reopen(
                 log=database.log,
                 prover=Prover(database.log),
-                repair=SqliteLogRepair(path, log, writer),
+                repair=engine.repair(writer),
                 guard=guard,
                 manifests=writer,
                 alarms=writer,
@@ -248,15 +242,15 @@ def reopen_log(settings: Settings, database: SqliteDatabase, record: Record) -> 
         guard.close()
 
 
-def accept_guard(settings: Settings, database: SqliteDatabase, record: Record) -> list[Accepted]:
+def accept_guard(where: Where, database: EventsAndLog, record: Record) -> list[Accepted]:
     """Let the guard take the heads that were signed last; see :func:`affidavit.log.incarnation.accept_heads`.
 
     The caller holds the worker's lease.
     """
-    path, log = database_path(settings), log_file_path(settings)
-    writer = SqliteLogWriter(path, log, make=False)
+    engine = engine_of(where)
+    writer = engine.writer(make=False)
     try:
-        guard = guard_for(settings, make=True)
+        guard = guard_for(engine, make=True)
         try:
             return accept_heads(
                 log=database.log,
@@ -273,12 +267,12 @@ def accept_guard(settings: Settings, database: SqliteDatabase, record: Record) -
 
 
 def log_kinds(
-    settings: Settings, database: SqliteDatabase, audit: AccessEvents, renewed: Callable[[], None]
+    where: Where, database: EventsAndLog, audit: AccessEvents, renewed: Callable[[], None]
 ) -> dict[str, TaskFunction]:
     """The functions of the tasks ``log_reopen`` and ``guard_accept``, each done in one piece.
 
     Args:
-        settings: of the program.
+        where: the database.
         database: opened.
         audit: makes the events.
         renewed: is told that log file and guard must be opened anew.
@@ -286,13 +280,13 @@ def log_kinds(
 
     def reopen_task(task: Task) -> TaskSteps:
         yield None
-        done = reopen_log(settings, database, recorder(database, audit, local_credential(task.created_by)))
+        done = reopen_log(where, database, recorder(database, audit, local_credential(task.created_by)))
         renewed()
         return {"reopened": [each._asdict() for each in done]}
 
     def accept_task(task: Task) -> TaskSteps:
         yield None
-        done = accept_guard(settings, database, recorder(database, audit, local_credential(task.created_by)))
+        done = accept_guard(where, database, recorder(database, audit, local_credential(task.created_by)))
         renewed()
         return {"accepted": [accepted_document(each) for each in done]}
 

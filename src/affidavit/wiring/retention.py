@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from affidavit.access.events import AccessEvents
-from affidavit.config import Settings
 from affidavit.log.retention.expire import EXPIRE, Expiry
 from affidavit.log.retention.past import Past
 from affidavit.log.retention.previews import Previews
@@ -13,13 +12,11 @@ from affidavit.log.retention.prune import PRUNE_TASK, Prune
 from affidavit.log.tasks import TaskFunction
 from affidavit.storage.log import Manifest, ManifestStore
 from affidavit.storage.redaction import Redactor
-from affidavit.storage.sql.retention import SqlHolds, SqlPolicies
-from affidavit.storage.sqlite.database import SqliteDatabase
-from affidavit.storage.sqlite.index_copies import SqliteIndexCopies
-from affidavit.storage.sqlite.retention import SqlitePast, SqliteRanges
 from affidavit.storage.tasks import TaskStore
+from affidavit.wiring.clock import clock
+from affidavit.wiring.engine import Database, Engine
+from affidavit.wiring.engines import Where
 from affidavit.wiring.log import guard_for, key_file
-from affidavit.wiring.store import clock
 
 __all__ = ["GuardedManifests", "retention_kinds"]
 
@@ -28,15 +25,15 @@ class GuardedManifests:
     """The manifests of the guard, which is opened for each of them: only few are ever made.
 
     Args:
-        settings: of the program.
+        where: the database.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, where: Where) -> None:
+        self._where = where
 
     def add(self, manifest: Manifest) -> None:
         """See :class:`affidavit.storage.log.ManifestStore`."""
-        guard = guard_for(self._settings)
+        guard = guard_for(self._where)
         try:
             guard.add(manifest)
         finally:
@@ -44,28 +41,19 @@ class GuardedManifests:
 
     def manifests(self, organization: str | None = None) -> list[Manifest]:
         """See :class:`affidavit.storage.log.ManifestStore`."""
-        guard = guard_for(self._settings)
+        guard = guard_for(self._where)
         try:
             return guard.manifests(organization)
         finally:
             guard.close()
 
 
-class _Index(SqliteIndexCopies):
-    """The copies in the search index, and how it is thrown away."""
-
-    def __init__(self, database: SqliteDatabase, discard: Callable[[], None]) -> None:
-        super().__init__(database.path, database.index_path)
-        self.discard = discard
-
-
 def retention_kinds(
-    settings: Settings,
-    database: SqliteDatabase,
+    engine: Engine,
+    database: Database,
     *,
     log: ManifestStore,
     redactor: Redactor,
-    discard_index: Callable[[], None],
     tasks: TaskStore,
     audit: AccessEvents,
     clock: Callable[[], int] = clock,
@@ -73,25 +61,24 @@ def retention_kinds(
     """The functions of the tasks ``expire`` and ``prune``.
 
     Args:
-        settings: of the program.
+        engine: of the database.
         database: opened.
         log: where the log keeps manifests; only the holder of the lease has one.
         redactor: empties rows.
-        discard_index: throws the search index away; the worker makes it anew.
         tasks: where a run notes what it began with.
         audit: makes the events.
         clock: microseconds since 1970 UTC.
     """
-    policies, past = SqlPolicies(database), SqlitePast(database)
-    terms = Past(policies, SqlHolds(database), past)
-    manifests: Sequence[ManifestStore] = (GuardedManifests(settings), log)
+    policies, past = database.policies, database.past
+    terms = Past(policies, database.holds, past)
+    manifests: Sequence[ManifestStore] = (GuardedManifests(engine), log)
     expiry = Expiry(
         terms,
         policies,
         database.events,
         database.log,
         redactor,
-        _Index(database, discard_index),
+        engine.index_copies(),
         tasks,
         audit,
         clock=clock,
@@ -99,11 +86,11 @@ def retention_kinds(
     prune = Prune(
         Previews(terms, past, database.log, clock=clock),
         past,
-        SqliteRanges(database),
+        database.ranges,
         database.log,
         manifests=manifests,
-        keys=key_file(settings).load,
-        rebuild=discard_index,
+        keys=key_file(engine.settings).load,
+        rebuild=engine.discard_index,
         audit=audit,
     )
     return {EXPIRE: expiry.run, PRUNE_TASK: prune.run}

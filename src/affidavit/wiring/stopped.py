@@ -11,14 +11,15 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from affidavit.config import Settings
 from affidavit.errors import LogMismatch
 from affidavit.log.tasks import WAITING, TaskFunction, TaskRunner, TaskSteps
 from affidavit.log.upkeep import LogParts
 from affidavit.storage.log import Alarm, Claimed, QueueProgress
 from affidavit.storage.tasks import Task
+from affidavit.wiring.clock import clock
+from affidavit.wiring.engine import Engine
 from affidavit.wiring.log import log_kinds
-from affidavit.wiring.store import clock, open_store
+from affidavit.wiring.store import open_store
 
 __all__ = ["stopped_parts"]
 
@@ -26,17 +27,17 @@ LOOK_AGAIN = 2.0
 """Seconds until the files are tried again."""
 
 
-def stopped_parts(settings: Settings, mismatch: LogMismatch) -> LogParts:
+def stopped_parts(engine: Engine, mismatch: LogMismatch) -> LogParts:
     """What is left to do where log and events do not belong together.
 
     Args:
-        settings: of the program.
+        engine: of the database.
         mismatch: what is wrong; sequencing raises it.
     """
     renewed = threading.Event()
     until = time.monotonic() + LOOK_AGAIN
-    instance = open_store(settings, source="worker")
-    kinds = _OnlyThese(log_kinds(settings, instance.database, instance.access_events, renewed.set))
+    instance = open_store(engine, source="worker")
+    kinds = _OnlyThese(log_kinds(engine, instance.database, instance.access_events, renewed.set))
     runner = TaskRunner(instance.tasks, kinds, clock=clock, monotonic=time.monotonic)
     stopped = _Stopped(mismatch)
 

@@ -6,7 +6,6 @@ import os
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -20,13 +19,12 @@ from affidavit.access.organizations import OrganizationSettings
 from affidavit.access.sessions import WebSessions
 from affidavit.access.tokens import TokenSettings
 from affidavit.catalogs import ready_made
-from affidavit.config import Settings, make_data_dir
+from affidavit.config import make_data_dir
 from affidavit.core.catalog import CatalogSet
 from affidavit.core.event import Draft, RecordedBy
 from affidavit.core.row import Recorded, Row
 from affidavit.enrich.client import label
 from affidavit.enrich.context import Enrichment
-from affidavit.errors import ConfigError
 from affidavit.log.entries import Entries
 from affidavit.log.erasure.requests import Erasures
 from affidavit.log.prover import Prover
@@ -40,33 +38,18 @@ from affidavit.log.retention.previews import Previews
 from affidavit.log.tiles import Tiles
 from affidavit.recorder.intake import Intake, Rights
 from affidavit.storage.settings import CatalogStore
-from affidavit.storage.sql.retention import SqlHolds, SqlPolicies
-from affidavit.storage.sql.settings import (
-    SqlCatalogs,
-    SqlLogins,
-    SqlOrganizations,
-    SqlSessions,
-    SqlTokens,
-)
-from affidavit.storage.sql.tasks import SqlTasks
-from affidavit.storage.sqlite import database as sqlite
-from affidavit.storage.sqlite.retention import SqlitePast
+from affidavit.wiring.clock import clock
+from affidavit.wiring.engine import Database, Engine
+from affidavit.wiring.engines import Where, engine_of
 
 __all__ = [
     "Instance",
     "LiveCatalogs",
     "clock",
-    "database_path",
-    "lease_path",
     "migrate",
     "open_store",
     "planned_migrations",
 ]
-
-
-def clock() -> int:
-    """Microseconds since 1970 UTC."""
-    return time.time_ns() // 1_000
 
 
 class LiveCatalogs:
@@ -124,12 +107,13 @@ class Instance:
         authentication: recognises credentials.
     """
 
-    def __init__(self, settings: Settings, database: sqlite.SqliteDatabase, source: str) -> None:
-        self.settings = settings
+    def __init__(self, engine: Engine, database: Database, source: str) -> None:
+        self.engine = engine
+        self.settings = settings = engine.settings
         self._database = database
         entropy = os.urandom
-        organizations = SqlOrganizations(database)
-        self.catalog_store = SqlCatalogs(database)
+        organizations = database.organizations
+        self.catalog_store = database.catalogs
         self._catalogs = LiveCatalogs(self.catalog_store)
         enrichment = Enrichment(settings.geoip)
         self.intake = Intake(
@@ -141,7 +125,7 @@ class Instance:
             enrich=enrichment,
             source=source,
         )
-        self.tasks = SqlTasks(database)
+        self.tasks = database.tasks
         self.erasures = Erasures(self.tasks, clock=clock, entropy=entropy)
         self.log = database.log
         self.prover = Prover(database.log)
@@ -159,10 +143,10 @@ class Instance:
         self.organizations = OrganizationSettings(
             organizations, self.access_events, clock=clock, entropy=entropy
         )
-        self.tokens = TokenSettings(SqlTokens(database), self.access_events, clock=clock, entropy=entropy)
-        self.logins = LoginLinks(SqlLogins(database), self.access_events, clock=clock, entropy=entropy)
-        self.sessions = WebSessions(SqlSessions(database), self.access_events, clock=clock)
-        policies, holds, past = SqlPolicies(database), SqlHolds(database), SqlitePast(database)
+        self.tokens = TokenSettings(database.tokens, self.access_events, clock=clock, entropy=entropy)
+        self.logins = LoginLinks(database.logins, self.access_events, clock=clock, entropy=entropy)
+        self.sessions = WebSessions(database.sessions, self.access_events, clock=clock)
+        policies, holds, past = database.policies, database.holds, database.past
         self.retention = RetentionSettings(policies, self.access_events)
         self.holds = LegalHolds(holds, self.access_events, clock=clock, entropy=entropy)
         self.retention_previews = Previews(Past(policies, holds, past), past, database.log, clock=clock)
@@ -192,21 +176,16 @@ class Instance:
 
     def submit(self, rows: Sequence[Row]) -> Awaitable[list[Recorded]]:
         """Store rows in a transaction shared with other requests; done when it is durable."""
-        return self._database.group.submit(rows)
+        return self._database.submit(rows)
 
     def insert(self, rows: Sequence[Row]) -> list[Recorded]:
         """Store rows in a transaction of their own; durable on return."""
         return self._database.events.insert(rows)
 
     @property
-    def database(self) -> sqlite.SqliteDatabase:
-        """The files, for what else is built on them here in wiring."""
+    def database(self) -> Database:
+        """The stores, for what else is built on them here in wiring."""
         return self._database
-
-    @property
-    def index_path(self) -> Path:
-        """The index file."""
-        return self._database.index_path
 
     @property
     def is_demo(self) -> bool:
@@ -226,12 +205,11 @@ class Instance:
         """Where the queue and the index stand, for operators; raises where the database does not answer."""
         progress = self.reader.progress()
         waited = clock() - progress.waiting_since if progress.waiting_since is not None else 0
-        position = self.log.position()
-        oldest = self._database.events.after(position, 1)
-        age = clock() - oldest[0].recorded_at if oldest else 0
+        queue = self._database.waiting()
+        age = clock() - queue.since if queue.since is not None else 0
         return {
             "events": progress.seq + progress.behind,
-            "queue_events": max(0, progress.seq + progress.behind - position),
+            "queue_events": queue.events,
             "queue_age_seconds": max(0, age) / 1_000_000,
             "alarms": len(self.log.alarms()) + self._log_is_lost(),
             "index_position": progress.seq,
@@ -241,54 +219,40 @@ class Instance:
 
     def _log_is_lost(self) -> bool:
         """There is a guard and no log file, which therefore cannot hold the alarm itself."""
-        return self.settings.guard_path.exists() and not self.log.path.exists()
+        return self.settings.guard_path.exists() and not self.engine.log_exists()
 
     def close(self) -> None:
         """Commit what waits and close the files."""
         self._database.close()
 
 
-def database_path(settings: Settings) -> Path:
-    """The SQLite file of these settings."""
-    path = settings.database_path
-    if path is None:
-        raise ConfigError("This version keeps events in an SQLite file; use sqlite:///file.db")
-    return path
-
-
-def open_store(settings: Settings, *, migrate: bool = False, source: str = "api") -> Instance:
-    """Open the database of these settings.
+def open_store(where: Where, *, migrate: bool = False, source: str = "api") -> Instance:
+    """Open a database.
 
     Args:
-        settings: of the program.
+        where: the database.
         migrate: make or upgrade the schema first; else a missing or older one is an error.
         source: channel of events that name none, and of changes of settings that name none.
 
     Raises:
         StorageError: it cannot be used; the message says what to do.
     """
-    path = database_path(settings)
+    engine = engine_of(where)
     if migrate:
-        sqlite.migrate_file(path)
-    database = sqlite.SqliteDatabase(path, settings.index_database, settings.log_database, clock=clock)
+        engine.migrate()
+    database = engine.open()
     try:
-        return Instance(settings, database, source)
+        return Instance(engine, database, source)
     except BaseException:
         database.close()
         raise
 
 
-def migrate(settings: Settings) -> list[tuple[int, str]]:
+def migrate(where: Where) -> list[tuple[int, str]]:
     """Make or upgrade the schema; number and name of each step that was applied."""
-    return [(step.number, step.name) for step in sqlite.migrate_file(database_path(settings))]
+    return engine_of(where).migrate()
 
 
-def planned_migrations(settings: Settings) -> list[tuple[int, str]]:
+def planned_migrations(where: Where) -> list[tuple[int, str]]:
     """Number and name of each step that :func:`migrate` would apply."""
-    return [(step.number, step.name) for step in sqlite.planned(database_path(settings))]
-
-
-def lease_path(settings: Settings) -> Path:
-    """The file whose lock makes one worker of a database the active one."""
-    path = database_path(settings)
-    return path.with_name(f"{path.with_suffix('').name}-worker.lock")
+    return engine_of(where).planned()

@@ -6,16 +6,15 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from affidavit.config import Settings
 from affidavit.log.rebuild import IndexRebuild
 from affidavit.log.tasks import TaskFunction, TaskRunner
-from affidavit.storage.sqlite.index_file import discard
-from affidavit.storage.sqlite.log_writer import SqliteLogWriter
-from affidavit.storage.sqlite.redaction import SqliteRedactor
+from affidavit.storage.redaction import Redactor
+from affidavit.wiring.clock import clock
+from affidavit.wiring.engine import Engine, LogSide
 from affidavit.wiring.erasure import erasure_kinds, reapply_manifests, settle_manifests
 from affidavit.wiring.log import log_kinds
 from affidavit.wiring.retention import retention_kinds
-from affidavit.wiring.store import Instance, clock, database_path, open_store
+from affidavit.wiring.store import Instance, open_store
 
 __all__ = ["OpenTasks", "open_tasks"]
 
@@ -27,24 +26,24 @@ class OpenTasks(NamedTuple):
     close: Callable[[], None]
 
 
-def open_tasks(settings: Settings, writer: SqliteLogWriter, renewed: Callable[[], None]) -> OpenTasks:
+def open_tasks(engine: Engine, writer: LogSide, renewed: Callable[[], None]) -> OpenTasks:
     """The runner of the worker, with a store of its own.
 
     Args:
-        settings: of the program.
+        engine: of the database.
         writer: of the log, which only the holder of the lease has.
         renewed: is told that log and guard must be opened anew.
     """
-    instance = open_store(settings, source="worker")
+    instance = open_store(engine, source="worker")
     try:
-        answers = reapply_manifests(settings, instance.database)
+        answers = reapply_manifests(engine, instance.database)
         settle_manifests(answers, instance.database, writer, instance.access_events)
-        redactor = SqliteRedactor(database_path(settings))
+        redactor = engine.redactor()
     except BaseException:
         instance.close()
         raise
-    kinds = _kinds(instance, settings, writer, redactor)
-    kinds |= log_kinds(settings, instance.database, instance.access_events, renewed)
+    kinds = _kinds(instance, writer, redactor)
+    kinds |= log_kinds(engine, instance.database, instance.access_events, renewed)
     runner = TaskRunner(instance.tasks, kinds, clock=clock, monotonic=time.monotonic)
 
     def close() -> None:
@@ -55,26 +54,21 @@ def open_tasks(settings: Settings, writer: SqliteLogWriter, renewed: Callable[[]
     return OpenTasks(runner, close)
 
 
-def _kinds(
-    instance: Instance, settings: Settings, writer: SqliteLogWriter, redactor: SqliteRedactor
-) -> dict[str, TaskFunction]:
-    def discard_index() -> None:
-        discard(instance.index_path)
-
+def _kinds(instance: Instance, writer: LogSide, redactor: Redactor) -> dict[str, TaskFunction]:
+    engine, database = instance.engine, instance.database
     return {
-        "index_rebuild": IndexRebuild(instance.reader.progress, discard_index),
+        "index_rebuild": IndexRebuild(instance.reader.progress, engine.discard_index),
         **retention_kinds(
-            settings,
-            instance.database,
+            engine,
+            database,
             log=writer,
             redactor=redactor,
-            discard_index=discard_index,
             tasks=instance.tasks,
             audit=instance.access_events,
         ),
         **erasure_kinds(
-            settings,
-            instance.database,
+            engine,
+            database,
             log=writer,
             redactor=redactor,
             tasks=instance.tasks,

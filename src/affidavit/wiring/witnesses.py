@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from affidavit.config import Settings
 from affidavit.core.policy import parse_policy
 from affidavit.core.unsound import Malformed
 from affidavit.errors import ConfigError
 from affidavit.log.cosigning import Cosigner
 from affidavit.log.witness_client import WitnessError
-from affidavit.storage.sqlite.log_store import SqliteLog
-from affidavit.storage.sqlite.log_writer import SqliteLogWriter
-from affidavit.wiring.log import key_file, log_file_path
-from affidavit.wiring.store import clock
+from affidavit.wiring.clock import clock
+from affidavit.wiring.engine import Engine, LogReader, LogSide
+from affidavit.wiring.log import key_file
 
 __all__ = ["Cosigning", "open_cosigning"]
 
@@ -24,16 +22,16 @@ class Cosigning:
     A policy that cannot be read stops nothing but itself: it is tried again at each step.
 
     Args:
-        settings: of the program.
+        engine: of the database.
         policy: the policy file.
         writer: where cosigned checkpoints and alarms go.
     """
 
-    def __init__(self, settings: Settings, policy: Path, writer: SqliteLogWriter) -> None:
-        self._settings = settings
+    def __init__(self, engine: Engine, policy: Path, writer: LogSide) -> None:
+        self._engine = engine
         self._policy = policy
         self._writer = writer
-        self._opened: tuple[Cosigner, SqliteLog] | None = None
+        self._opened: tuple[Cosigner, LogReader] | None = None
 
     def step(self) -> int:
         """See :meth:`affidavit.log.cosigning.Cosigner.step`.
@@ -47,9 +45,9 @@ class Cosigning:
             self._opened[0].start()
         return self._opened[0].step()
 
-    def _open(self) -> tuple[Cosigner, SqliteLog]:
-        keys = key_file(self._settings)
-        store = SqliteLog(log_file_path(self._settings))
+    def _open(self) -> tuple[Cosigner, LogReader]:
+        keys = key_file(self._engine.settings)
+        store = self._engine.log_reader()
         try:
             cosigner = Cosigner(
                 parse_policy(self._policy.read_text(encoding="utf-8")),
@@ -72,6 +70,7 @@ class Cosigning:
             store.close()
 
 
-def open_cosigning(settings: Settings, writer: SqliteLogWriter) -> Cosigning | None:
+def open_cosigning(engine: Engine, writer: LogSide) -> Cosigning | None:
     """The cosigner, ``None`` where no policy is set."""
-    return None if settings.policy is None else Cosigning(settings, settings.policy, writer)
+    policy = engine.settings.policy
+    return None if policy is None else Cosigning(engine, policy, writer)

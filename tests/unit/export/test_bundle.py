@@ -409,7 +409,7 @@ def test_each_incarnation_is_a_bundle_of_its_own(evidence: Evidence) -> None:
     restored = evidence.ours("log.restored", facts={"checkpoint": "", "reason": "a test"})
     repair = SqliteLogRepair(evidence.path, evidence.stores.database.log_path, evidence.writer)
     leaf = leaf_hash(leaf_of_event(restored, old.hex_digits).entry)
-    opening = Opening("acme", old.host, old.hex_digits, 2, restored.seq, leaf)
+    opening = Opening("acme", old.host, old.hex_digits, 2, restored.seq, leaf, restored.id)
     repair.reopen([opening], repair.last_match())
     evidence.sequencer.forget()
     later = evidence.record(2)

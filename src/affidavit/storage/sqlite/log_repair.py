@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from affidavit.core.merkle import Subtree, decompose, node_hash
 from affidavit.core.row import COLUMNS
 from affidavit.core.sealing import home_of
 from affidavit.storage.repair import Opening
+from affidavit.storage.sql.log_cutting import NEWEST_TREES, begin, cut, grown
 from affidavit.storage.sqlite.connect import connect, translated
 from affidavit.storage.sqlite.log_replay import hash_of, sealed_already
 from affidavit.storage.sqlite.log_writer import SqliteLogWriter
@@ -19,10 +19,6 @@ __all__ = ["SqliteLogRepair"]
 
 _PIECE = 1_000
 _ORGANIZATION = COLUMNS.index("organization")
-_NEWEST = (
-    "SELECT tree, organization, hex FROM affidavit_trees t WHERE incarnation ="
-    " (SELECT max(incarnation) FROM affidavit_trees o WHERE o.organization = t.organization)"
-)
 
 
 class SqliteLogRepair:
@@ -51,7 +47,7 @@ class SqliteLogRepair:
         """See the role."""
         with self._writer.reading() as log:
             rows = log.execute(
-                f"SELECT organization FROM ({_NEWEST}) n WHERE EXISTS"
+                f"SELECT organization FROM ({NEWEST_TREES}) n WHERE EXISTS"
                 " (SELECT 1 FROM affidavit_leaves l WHERE l.tree = n.tree AND l.seq > ?)"
                 " ORDER BY organization",
                 (seq,),
@@ -64,11 +60,12 @@ class SqliteLogRepair:
             (place,) = log.execute("SELECT seq FROM affidavit_position").fetchone()
             place = min(place, matched)
             for opening in openings:
-                for tree, published in log.execute(
-                    "SELECT tree, published FROM affidavit_trees WHERE organization = ? AND size > published",
-                    (opening.organization,),
-                ).fetchall():
-                    place = min(place, _cut(log, tree, published) - 1)
+                for tree, published in grown(log, opening.organization):
+                    (first,) = log.execute(
+                        "SELECT min(seq) FROM affidavit_leaves WHERE tree = ? AND idx >= ?", (tree, published)
+                    ).fetchone()
+                    place = min(place, first - 1)
+                    cut(log, tree, published)
                 _begin(log, opening)
             self._move(log, place)
         self._writer.forget()
@@ -101,7 +98,9 @@ class SqliteLogRepair:
 
 def _from_the_end(log: sqlite3.Connection) -> Iterator[tuple[int, bytes, str, str]]:
     """Place, hash, hex digits and organization of the leaves of the newest trees, the last place first."""
-    newest = {tree: (organization, hex_digits) for tree, organization, hex_digits in log.execute(_NEWEST)}
+    newest = {
+        tree: (organization, hex_digits) for tree, organization, hex_digits in log.execute(NEWEST_TREES)
+    }
     (before,) = log.execute("SELECT coalesce(max(seq), 0) + 1 FROM affidavit_leaves").fetchone()
     while True:
         rows = log.execute(
@@ -133,47 +132,8 @@ def _leaf(events: sqlite3.Connection, seq: int, hex_digits: str, organization: s
     return hash_of(row, hex_digits)
 
 
-def _cut(log: sqlite3.Connection, tree: int, size: int) -> int:
-    """Shorten a tree to the leaves that were signed; the smallest place that lost its leaf."""
-    (first,) = log.execute(
-        "SELECT min(seq) FROM affidavit_leaves WHERE tree = ? AND idx >= ?", (tree, size)
-    ).fetchone()
-    if size == 0:
-        log.execute("DELETE FROM affidavit_trees WHERE tree = ?", (tree,))
-    else:
-        hashes = [_subtree(log, tree, each) for each in decompose(0, size)]
-        log.execute(
-            "UPDATE affidavit_trees SET size = ?, frontier = ? WHERE tree = ?", (size, b"".join(hashes), tree)
-        )
-    log.execute("DELETE FROM affidavit_leaves WHERE tree = ? AND idx >= ?", (tree, size))
-    log.execute("DELETE FROM affidavit_tiles WHERE tree = ? AND ((idx + 1) << (8 * level)) > ?", (tree, size))
-    return int(first)
-
-
-def _subtree(log: sqlite3.Connection, tree: int, subtree: Subtree) -> bytes:
-    level = subtree.level // 8
-    count = 1 << (subtree.level - 8 * level)
-    start = subtree.index * count
-    table, extra = ("affidavit_leaves", "") if level == 0 else ("affidavit_tiles", f" AND level = {level}")
-    hashes = [
-        digest
-        for (digest,) in log.execute(
-            f"SELECT hash FROM {table} WHERE tree = ? AND idx >= ? AND idx < ?{extra} ORDER BY idx",
-            (tree, start, start + count),
-        )
-    ]
-    while len(hashes) > 1:
-        hashes = [node_hash(hashes[at], hashes[at + 1]) for at in range(0, len(hashes), 2)]
-    return bytes(hashes[0])
-
-
 def _begin(log: sqlite3.Connection, opening: Opening) -> None:
-    (number,) = log.execute("SELECT coalesce(max(tree), 0) + 1 FROM affidavit_trees").fetchone()
-    log.execute(
-        "INSERT INTO affidavit_trees (tree, organization, host, hex, incarnation, first_seq, size, published,"
-        " frontier) VALUES (?, ?, ?, ?, ?, ?, 1, 0, ?)",
-        (number, *opening),
-    )
+    number = begin(log, *opening[:-1])
     log.execute(
         "INSERT INTO affidavit_leaves (tree, idx, seq, hash) VALUES (?, 0, ?, ?)",
         (number, opening.seq, opening.leaf),
