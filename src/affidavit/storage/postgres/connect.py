@@ -182,6 +182,8 @@ def connect(address: Address, *, raw: bool = False, name: str = "affidavit") -> 
             application_name=name,
             client_encoding="UTF8",
         )
+    # Whatever the database's default is: statements here wait for each other's rows and then look again.
+    connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
     for kind, loader in (*_LOADERS, *(_RAW if raw else ())):
         connection.adapters.register_loader(kind, loader)
     return Session(connection, address)
