@@ -71,12 +71,24 @@ class Evidence(Protocol):
         """What the engine itself finds in all files: schema, pages, types of values. May read for long."""
         ...
 
+    def warnings(self) -> Iterator[str]:
+        """What the engine finds that is no fault, one sentence each."""
+        ...
+
     def settings(self) -> tuple[Mapping[str, list[Record]], int]:
         """Every table but that of events, and the place of the newest event, all of one moment."""
         ...
 
+    def waiting(self) -> Iterator[Sequence[RawEvent]]:
+        """Events that have no place yet, in pieces; asked after :meth:`settings`.
+
+        Those that change settings are exactly those that waited at that moment. On engines that give an
+        event its place when they store it there are none.
+        """
+        ...
+
     def events(self, after: int, limit: int) -> Sequence[RawEvent]:
-        """The next rows in recording order."""
+        """The next rows in recording order that have a place; fewer only where there are no more."""
         ...
 
     def events_at(self, places: Sequence[int]) -> Mapping[int, RawEvent]:
@@ -149,7 +161,7 @@ class IndexEvidence(Protocol):
         ...
 
     def tables(self) -> Mapping[str, list[Record]]:
-        """The state and the list of runs."""
+        """The state, and the list of runs where the engine keeps terms in runs."""
         ...
 
     def terms_stored(self) -> Iterator[Sequence[tuple[Any, Any]]]:

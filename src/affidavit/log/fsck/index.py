@@ -85,12 +85,19 @@ class IndexCheck:
         self._stored = _Sums()
         self._derived = _Sums()
         self._runs: list[_Run] = []
+        self._has_runs = False
         self._state: Record | None = None
         self._unreadable = 0
         self._unlisted = 0
         self._bounds: set[Any] = set()
         self._all_wrong = False
+        self._stated: str | None = None
         self._emptied: set[int] = set()
+
+    @property
+    def database_id(self) -> str | None:
+        """The database that the index says it follows; ``None`` where there is no index."""
+        return self._stated
 
     def begin(self, database_id: str | None) -> None:
         """Read the whole index, in one transaction of its own file."""
@@ -102,6 +109,7 @@ class IndexCheck:
             if state is None:
                 return
             self._state = state
+            self._has_runs = "affidavit_runs" in tables
             self._runs = [_Run(row) for row in tables.get("affidavit_runs", [])]
             self._bounds = {run.row[column] for run in self._runs for column in ("low", "high")}
             self._read()
@@ -112,6 +120,7 @@ class IndexCheck:
             self._fault("affidavit_index", "", "", "must have exactly one row", "1", str(len(rows)))
             return None
         state = rows[0]
+        self._stated = state["database_id"]
         usable = True
         for column, expected in (("version", self._index.version), ("database_id", database_id), ("one", 1)):
             if state[column] != expected:
@@ -140,14 +149,16 @@ class IndexCheck:
         for piece in self._index.terms_stored():
             for number, term in piece:
                 run = by_number.get(number)
-                if run is None:
+                if run is None and self._has_runs:
                     self._unlisted += 1
                     continue
                 if type(term) is not bytes or len(term) < _ID_SIZE:
                     self._fault("affidavit_terms", "k", shown(number), "must end with an id", "", shown(term))
                     continue
-                run.keys += 1
                 self._stored.terms.add(term)
+                if run is None:
+                    continue
+                run.keys += 1
                 event_id = term[-_ID_SIZE:]
                 if run.least is None or event_id < run.least:
                     run.least = event_id
@@ -224,7 +235,7 @@ class IndexCheck:
             stored: dict[str, dict[Hashable, int]] = {"terms": {}, "hourly": {}, "emails": {}}
             for piece in self._index.terms_stored():
                 for run, term in piece:
-                    if run in listed:
+                    if run in listed or not self._has_runs:
                         _count(stored["terms"], term, buckets["terms"])
             for *kind, count in self._index.hourly():
                 if type(count) is int:

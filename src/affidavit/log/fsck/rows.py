@@ -19,6 +19,7 @@ from affidavit.log.fsck.findings import Findings, shown
 from affidavit.log.fsck.salts import SaltCheck
 from affidavit.log.fsck.state import LogState, StoredTree
 from affidavit.storage.evidence import Evidence, Fault, LogEvidence, RawEvent, RawLeaf
+from affidavit.storage.protocols import UNPLACED
 
 __all__ = ["RowCheck"]
 
@@ -109,6 +110,10 @@ class RowCheck:
                 self._place(seq, row, group, position)
             if not more:
                 break
+        for piece in self._evidence.waiting():
+            for row in piece:
+                self._row(row)
+                self._findings.pending += 1
         self._salts.finish(self._evidence, last, self._findings)
 
     def _piece(self, after: int, last: int) -> tuple[Sequence[RawEvent], Sequence[RawLeaf], int, bool]:
@@ -128,14 +133,12 @@ class RowCheck:
 
     def _row(self, row: RawEvent) -> None:
         values = row.values
-        self._highest = max(self._highest, row.seq)
+        self._highest = max(self._highest, row.seq if row.seq < UNPLACED else 0)
         self._salts.see(values[_SECRET])
         said = self._said(values)
         if said != values[_ACTOR_ID]:
             rule = "repeats another id than the group actor has"
-            self._findings.fault(
-                Fault("affidavit_events", "actor_id", f"seq {row.seq}", rule, id=_id(values[0]))
-            )
+            self._findings.fault(Fault("affidavit_events", "actor_id", _key(row), rule, id=_id(values[0])))
         for watcher in self._watchers:
             watcher(row)
 
@@ -315,6 +318,10 @@ def _merged(rows: dict[int, RawEvent], leaves: Sequence[RawLeaf]) -> Iterator[tu
     grouped = {seq: list(group) for seq, group in groupby(leaves, key=lambda leaf: leaf.seq)}
     for seq in sorted(rows.keys() | grouped.keys()):
         yield seq, grouped.get(seq, ())
+
+
+def _key(row: RawEvent) -> str:
+    return f"seq {row.seq}" if row.seq < UNPLACED else f"event {_id(row.values[0])}"
 
 
 def _id(raw: Any) -> str:

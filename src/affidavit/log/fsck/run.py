@@ -7,14 +7,14 @@ transactions, and nothing is written. What is recorded or sequenced while it run
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from affidavit.core.note import Check, Verifier
 from affidavit.core.verdict import Verdict
 from affidavit.errors import StorageError
 from affidavit.log.fsck.checkpoints import CheckpointCheck
 from affidavit.log.fsck.explain import Explanations
-from affidavit.log.fsck.findings import Findings
+from affidavit.log.fsck.findings import Findings, shown
 from affidavit.log.fsck.guard import GuardCheck
 from affidavit.log.fsck.index import IndexCheck
 from affidavit.log.fsck.manifests import Keys, ManifestCheck
@@ -69,6 +69,8 @@ def fsck(
         findings.fault(Fault("", "", "", f"a file could not be read to its end: {error.message}"))
     for fault in stores.app.faults():
         findings.fault(fault)
+    for text in stores.app.warnings():
+        findings.rest.warn(text)
     return findings
 
 
@@ -112,7 +114,7 @@ class _Fsck:
         index.finish()
         settings.run(replay, self._manifests.ranges, rows.highest)
         self._position(state)
-        self._identity(settings.database_id, state, guard)
+        self._identity(settings.database_id, state, guard, index)
         for number, entries in self._findings.lost.items():
             self._findings.trees[number].warn(
                 f"{entries} entries of a closed incarnation have no event: a restore lost them"
@@ -130,7 +132,8 @@ class _Fsck:
         return GuardCheck(self._stores.guard, tables, self._findings)
 
     def _owner(self, state: LogState, database_id: str | None) -> None:
-        owner = state.one("affidavit_log") if state.tables else None
+        # Where events and log stand in one database there is nothing that could name another one.
+        owner = state.one("affidavit_log") if "affidavit_log" in state.tables else None
         if owner is not None and owner["database_id"] != database_id:
             rule = "is the log of another database"
             stated = str(owner["database_id"])
@@ -193,12 +196,15 @@ class _Fsck:
                     fault = Fault("affidavit_trees", "first_seq", key, rule, "", str(tree.first_seq))
                     self._findings.fault(fault, tree.number, entries=0)
 
-    def _identity(self, database_id: str | None, state: LogState, guard: GuardCheck | None) -> None:
-        """Log and guard name the database; where both name another one, its own name was changed."""
-        log = state.tables.get("affidavit_log", ())
-        named = {row["database_id"] for row in log} | ({guard.database_id} if guard is not None else set())
-        if log and guard is not None and len(named) == 1 and database_id not in named:
-            rule = "log and guard agree on another name of the database"
+    def _identity(
+        self, database_id: str | None, state: LogState, guard: GuardCheck | None, index: IndexCheck
+    ) -> None:
+        """Log, index and guard name the database; where two of them name another one, its own was changed."""
+        named = [row["database_id"] for row in state.tables.get("affidavit_log", ())]
+        named += [guard.database_id] if guard is not None else []
+        named += [index.database_id] if not named[1:] and index.database_id is not None else []
+        if len(named) > 1 and len(set(named)) == 1 and database_id not in named:
+            rule = "log, index or guard agree on another name of the database"
             fault = Fault("affidavit_meta", "value", "database_id", rule, str(named.pop()), str(database_id))
             self._findings.fault(fault)
 
@@ -224,11 +230,15 @@ class _Fsck:
             self._findings.fault(
                 Fault("affidavit_position", "leaf", "1", rule, expected, (row["leaf"] or b"").hex())
             )
-        if event is not None and event.values[0] != row["id"]:
-            rule = "is not the id of the event at this place"
-            self._findings.fault(
-                Fault("affidavit_position", "id", "1", rule, event.values[0].hex(), (row["id"] or b"").hex())
-            )
+        for column, place in (("id", 0), ("organization", 2)):
+            if event is not None and column in row and _bytes(row[column]) != event.values[place]:
+                rule = f"is not the {column} of the event at this place"
+                expected, stands = shown(event.values[place]), shown(_bytes(row[column]))
+                self._findings.fault(Fault("affidavit_position", column, "1", rule, expected, stands))
+
+
+def _bytes(value: Any) -> Any:
+    return value.encode() if isinstance(value, str) else value
 
 
 def _sizes(tree: StoredTree, checkpoints: Sequence[Record], guard: GuardCheck | None) -> Sequence[int]:

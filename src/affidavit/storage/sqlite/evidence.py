@@ -202,6 +202,14 @@ class SqliteEvidence:
             ((last,),) = self._file.all("SELECT coalesce(max(seq), 0) FROM affidavit_events")
         return tables, last
 
+    def warnings(self) -> Iterator[str]:
+        """See the role: nothing here is worth a warning."""
+        return iter(())
+
+    def waiting(self) -> Iterator[Sequence[RawEvent]]:
+        """See the role: an event has its place when it is stored."""
+        return iter(())
+
     def events(self, after: int, limit: int) -> Sequence[RawEvent]:
         """See the role."""
         rows = self._file.all(f"{_ROW} WHERE seq > ? ORDER BY seq LIMIT ?", (after, limit))
