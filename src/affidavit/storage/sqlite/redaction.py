@@ -10,12 +10,9 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-from affidavit import errors
-from affidavit.core.leaf import LEAF_GROUPS, digest_of, parse_remains, salts_of, write_remains
-from affidavit.core.unsound import Malformed
 from affidavit.storage.redaction import HOLD_SECONDS, PermitKind, Redaction
+from affidavit.storage.sql.redaction import READ, emptied
 from affidavit.storage.sqlite.connect import connect, inode, translate, translated
 from affidavit.storage.sqlite.slack import SlackWiper
 
@@ -24,10 +21,6 @@ __all__ = ["SqliteRedactor", "empty_wal"]
 PATIENCE = 5
 """Milliseconds that emptying the write-ahead log waits for readers, and writers with it."""
 
-_READ = (
-    f"SELECT secret, remains, {', '.join(LEAF_GROUPS)} FROM affidavit_events"
-    " WHERE organization = ? AND id = ?"
-)
 _WRITE = (
     "UPDATE affidavit_events SET secret = NULL, remains = ?{} WHERE organization = ? AND id = ?"
     " AND secret IS ? AND remains IS ?"
@@ -110,38 +103,13 @@ class SqliteRedactor:
 
 def _redact(connection: sqlite3.Connection, redaction: Redaction) -> bool:
     key = (redaction.organization, redaction.id)
-    row = connection.execute(_READ, key).fetchone()
-    if row is None:
+    row = connection.execute(READ, key).fetchone()
+    change = None if row is None else emptied(row, redaction.groups)
+    if change is None:
         return False
-    secret, remains, *texts = row
-    going = [
-        group
-        for group, text in zip(LEAF_GROUPS, texts, strict=True)
-        if text is not None and group in redaction.groups
-    ]
-    if not going:
-        return False
-    left = _left(secret, remains)
-    for group, text in zip(LEAF_GROUPS, texts, strict=True):
-        if group in going:
-            left[group] = ("digest", digest_of(left[group][1], group, bytes(text)))
-    columns = [*going, "actor_id"] if "actor" in going else going
-    nulls = "".join(f", {column} = NULL" for column in columns)
-    stood = remains.decode() if isinstance(remains, bytes) else remains
-    values = (write_remains(left).decode(), *key, secret, stood)
+    nulls = "".join(f", {column} = NULL" for column in change.columns)
+    values = (change.remains, *key, *change.stood)
     return connection.execute(_WRITE.format(nulls), values).rowcount == 1
-
-
-def _left(secret: Any, remains: Any) -> dict[str, tuple[str, str]]:
-    """What stands for each group now: a salt where its value does, a digest where it is gone."""
-    if isinstance(secret, bytes) and len(secret) == 32:
-        return {group: ("salt", salt) for group, salt in zip(LEAF_GROUPS, salts_of(secret), strict=True)}
-    try:
-        return parse_remains(bytes(remains or b""))
-    except Malformed as error:
-        raise errors.LogMismatch(
-            f"An event cannot be redacted, its row was edited: {error.message}. See: affidavit fsck"
-        ) from error
 
 
 def empty_wal(path: Path, connection: sqlite3.Connection) -> bool:

@@ -20,9 +20,9 @@ from affidavit.core.content import same_content
 from affidavit.core.event import MAX_BATCH, MAX_BATCH_BYTES
 from affidavit.core.ids import format_id
 from affidavit.core.row import COLUMNS, Recorded, Row
+from affidavit.storage.sql.pruned import Closed, closed_ranges, refuse_closed
 from affidavit.storage.sqlite import migrate
 from affidavit.storage.sqlite.connect import connect, inode, translate
-from affidavit.storage.sqlite.pruned import Closed, closed_ranges, refuse_closed
 
 __all__ = ["GroupCommit", "Writer"]
 

@@ -5,12 +5,12 @@ The database's own trigger refuses it too, and the whole transaction with it.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping, Sequence
 
 from affidavit.core.ids import format_id
 from affidavit.core.row import Row
 from affidavit.errors import FieldError, InvalidEvent
+from affidavit.storage.sql.database import Connection
 
 __all__ = ["Closed", "closed_ranges", "refuse_closed"]
 
@@ -18,12 +18,12 @@ Closed = Mapping[str, Sequence[tuple[bytes, bytes]]]
 """Organization to its closed ranges, both ends inclusive."""
 
 
-def closed_ranges(connection: sqlite3.Connection) -> Closed:
+def closed_ranges(connection: Connection) -> Closed:
     """All closed ranges, as this transaction sees them."""
     found: dict[str, list[tuple[bytes, bytes]]] = {}
     for organization, from_id, to_id in connection.execute(
         "SELECT organization, from_id, to_id FROM affidavit_pruned"
-    ):
+    ).fetchall():
         found.setdefault(organization, []).append((from_id, to_id))
     return found
 
