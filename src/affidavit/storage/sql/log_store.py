@@ -1,27 +1,29 @@
-"""What readers of the log share, whatever engine keeps it: all but where an event stands."""
+"""Reads the log, whatever SQL engine keeps it."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 
 from affidavit import errors
+from affidavit.core.merkle import leaf_hash
+from affidavit.core.row import Place, StoredEvent
+from affidavit.core.sealing import leaf_of_event
 from affidavit.storage.log import Alarm, Manifest, Published, Sealed, Tree
 from affidavit.storage.sql.database import Connection
 from affidavit.storage.sql.log_tables import TREE_COLUMNS, read_alarms, read_manifests, tree_of
 
-__all__ = ["ALIASED", "SqlLog"]
+__all__ = ["SqlLog"]
 
 PIECE = 10_000
 """Leaves read in one transaction."""
-ALIASED = ", ".join(f"t.{column}" for column in TREE_COLUMNS.split(", "))
-"""The columns of a tree where the table is called ``t``."""
+_ALIASED = ", ".join(f"t.{column}" for column in TREE_COLUMNS.split(", "))
 _CHECKPOINT = "tree, size, signed_at, note, cosigned"
 
 
 class SqlLog(ABC):
-    """LogStore without ``places``, and what readers ask of manifests and alarms."""
+    """LogStore, and what readers ask of manifests and alarms."""
 
     @abstractmethod
     def session(self) -> AbstractContextManager[Connection | None]:
@@ -47,6 +49,35 @@ class SqlLog(ABC):
                 return []
             rows = log.execute(f"SELECT {TREE_COLUMNS} FROM affidavit_trees {which}", parameters).fetchall()
             return [tree_of(row) for row in rows]
+
+    def places(self, events: Sequence[StoredEvent]) -> Mapping[int, Place]:
+        """See :class:`affidavit.storage.log.LogStore`.
+
+        A ``seq`` alone would do, but a file that was restored from before hands out the same ones again: in
+        an organization with several incarnations the leaf itself is compared.
+        """
+        wanted = {event.seq: event for event in events}
+        found: dict[int, Place] = {}
+        if not wanted:
+            return found
+        with self.session() as log:
+            if log is None:
+                return found
+            rows = log.execute(
+                f"SELECT l.seq, l.idx, l.hash, {_ALIASED},"
+                " (SELECT count(*) FROM affidavit_trees o WHERE o.organization = t.organization)"
+                " FROM affidavit_leaves l JOIN affidavit_trees t ON t.tree = l.tree"
+                f" WHERE l.seq IN ({','.join('?' * len(wanted))}) ORDER BY t.incarnation",
+                list(wanted),
+            ).fetchall()
+        for seq, index, digest, *columns, incarnations in rows:
+            tree, event = tree_of(tuple(columns)), wanted[seq]
+            if tree.organization != event.organization:
+                continue
+            if incarnations > 1 and leaf_hash(leaf_of_event(event, tree.hex_digits).entry) != digest:
+                continue
+            found[seq] = Place(tree.number, index, digest, index < tree.published)
+        return found
 
     def hashes(self, tree: int, level: int, start: int, count: int) -> list[bytes]:
         """See :class:`affidavit.storage.log.LogStore`."""

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from affidavit.core.merkle import leaf_hash
-from affidavit.core.row import Place, StoredEvent
-from affidavit.core.sealing import leaf_of_event
-from affidavit.storage.sql.log_store import ALIASED, SqlLog
-from affidavit.storage.sql.log_tables import tree_of
+from affidavit.storage.sql.log_store import SqlLog
 from affidavit.storage.sqlite import migrate
 from affidavit.storage.sqlite.connect import connect, inode, translated
 
@@ -79,35 +75,6 @@ class SqliteLog(SqlLog):
                 self._idle.append((connection, number))
                 return
         connection.close()
-
-    def places(self, events: Sequence[StoredEvent]) -> Mapping[int, Place]:
-        """See :class:`affidavit.storage.log.LogStore`.
-
-        A ``seq`` alone would do, but a file that was restored from before hands out the same ones again: in
-        an organization with several incarnations the leaf itself is compared.
-        """
-        wanted = {event.seq: event for event in events}
-        found: dict[int, Place] = {}
-        if not wanted:
-            return found
-        with self.session() as log:
-            if log is None:
-                return found
-            rows = log.execute(
-                f"SELECT l.seq, l.idx, l.hash, {ALIASED},"
-                " (SELECT count(*) FROM affidavit_trees o WHERE o.organization = t.organization)"
-                " FROM affidavit_leaves l JOIN affidavit_trees t ON t.tree = l.tree"
-                f" WHERE l.seq IN ({','.join('?' * len(wanted))}) ORDER BY t.incarnation",
-                list(wanted),
-            ).fetchall()
-        for seq, index, digest, *columns, incarnations in rows:
-            tree, event = tree_of(tuple(columns)), wanted[seq]
-            if tree.organization != event.organization:
-                continue
-            if incarnations > 1 and leaf_hash(leaf_of_event(event, tree.hex_digits).entry) != digest:
-                continue
-            found[seq] = Place(tree.number, index, digest, index < tree.published)
-        return found
 
     def close(self) -> None:
         """Close what is idle; sessions under way close when they end."""
