@@ -32,9 +32,9 @@ CREATE TABLE affidavit_closing (
 );
 INSERT INTO affidavit_closing VALUES (true, 0);
 
--- The smallest id of a moment; of whole milliseconds.
-CREATE FUNCTION affidavit_first_id(moment timestamptz) RETURNS uuid LANGUAGE sql IMMUTABLE AS $$
-    SELECT (lpad(to_hex((extract(epoch FROM moment) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid
+-- Where a month begins among ids: its first millisecond, and nothing of a version, so that every id lies in some month.
+CREATE FUNCTION affidavit_month_start(month date) RETURNS uuid LANGUAGE sql IMMUTABLE AS $$
+    SELECT (lpad(to_hex(extract(epoch FROM month)::bigint * 1000), 12, '0') || repeat('0', 20))::uuid
 $$;
 
 -- What erasure, expiry and pruning may not do while a legal hold stands; an erasure may pass, and so may a row that only
@@ -121,8 +121,8 @@ CREATE FUNCTION affidavit_month_make(month date, most integer) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '200ms' SET timezone = 'UTC' AS $$
 DECLARE
     name   CONSTANT text := 'affidavit_events_' || to_char(month, 'YYYYMM');
-    first  CONSTANT uuid := affidavit_first_id(month);
-    beyond CONSTANT uuid := affidavit_first_id(month + interval '1 month');
+    first  CONSTANT uuid := affidavit_month_start(month);
+    beyond CONSTANT uuid := affidavit_month_start((month + interval '1 month')::date);
     upto   uuid;                                     -- rows from here on stand in the month already
     begins uuid;                                     -- with which it will begin
 BEGIN
