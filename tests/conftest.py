@@ -9,10 +9,13 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.postgres import FAST, Server, server_on
+from tests.programs import programs, pytest_addoption, pytest_generate_tests
 from tools import chromium
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
+
+__all__ = ["programs", "pytest_addoption", "pytest_generate_tests"]
 
 CHROMIUM_FLAGS = (
     "--no-sandbox",

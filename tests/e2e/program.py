@@ -46,12 +46,20 @@ class Serving(NamedTuple):
 
 
 class Program:
-    """Runs commands in one folder, without any setting of the machine's own."""
+    """Runs commands in one folder, without any setting of the machine's own.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: exists; where the files are.
+        database: URL; ``None`` leaves it at a file in the folder.
+    """
+
+    def __init__(self, folder: Path, *, database: str | None = None) -> None:
         self.folder = folder
+        self.database = database
         kept = {name: value for name, value in os.environ.items() if not name.startswith("AFFIDAVIT_")}
         self.environment = kept | {"HOME": str(folder), "NO_PROXY": "*"}
+        if database is not None:
+            self.environment["AFFIDAVIT_DATABASE"] = database
 
     def run(self, *arguments: object, stdin: str | bytes = b"") -> Ended:
         """Run a command to its end."""

@@ -20,21 +20,22 @@ from typing import Any
 import pytest
 
 from tests.e2e.program import COMMAND, Program, children
+from tests.programs import Programs
 from tests.shared_data import shared_data
 
 REFUSED, USAGE, STORAGE, INTERRUPTED = 3, 2, 4, 130
 
 
 @pytest.fixture
-def program(tmp_path: Path) -> Program:
+def program(tmp_path: Path, programs: Programs) -> Program:
     """The program in an empty folder."""
-    return Program(tmp_path)
+    return programs(tmp_path)
 
 
 @pytest.fixture(scope="module")
-def history(tmp_path_factory: pytest.TempPathFactory) -> Program:
+def history(tmp_path_factory: pytest.TempPathFactory, programs: Programs) -> Program:
     """A workspace with a history of nine events, recorded at the command line."""
-    program = Program(tmp_path_factory.mktemp("history"))
+    program = programs(tmp_path_factory.mktemp("history"))
     ana = {"type": "user", "id": "u1", "name": "Ana Lima", "email": "ana@acme.example"}
     ben = {"type": "user", "id": "u2", "name": "Ben Ode", "email": "ben@acme.example"}
     secret = {"type": "secret", "id": "s1", "name": "stripe-key"}

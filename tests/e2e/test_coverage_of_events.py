@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.e2e.program import Program
+from tests.programs import Programs
 from tests.unit.catalogs.test_ready_made import (
     AUTOMATION_WORKSPACE,
     CLOUD_PLATFORM,
@@ -20,9 +20,9 @@ from tests.unit.catalogs.test_ready_made import (
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx2.Client]:
+def client(tmp_path_factory: pytest.TempPathFactory, programs: Programs) -> Iterator[httpx2.Client]:
     """A client that records and lists, of a server of its own."""
-    program = Program(tmp_path_factory.mktemp("server"))
+    program = programs(tmp_path_factory.mktemp("server"))
     abilities = [f"--ability={name}" for name in ("events:write", "audit-log:list")]
     token = program.json("token", "create", "--organization", "acme", *abilities, "--json")[0]["token"]
     with (

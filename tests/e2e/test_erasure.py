@@ -14,15 +14,16 @@ import pytest
 from tests.e2e.program import Program
 from tests.erased import leaks
 from tests.faults.load import eventually
+from tests.programs import Programs
 
 CANARY = "canary-q7x@example.org"
 ACME = ("--organization", "acme")
 
 
 @pytest.fixture
-def program(tmp_path: Path) -> Program:
+def program(tmp_path: Path, programs: Programs) -> Program:
     """The command line in a folder of its own."""
-    return Program(tmp_path)
+    return programs(tmp_path)
 
 
 def record(program: Program, *actors: str) -> list[str]:
@@ -136,9 +137,11 @@ def test_events_of_two_incarnations_are_erased_at_once(program: Program) -> None
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx2.Client, Path]]:
+def server(
+    tmp_path_factory: pytest.TempPathFactory, programs: Programs
+) -> Iterator[tuple[httpx2.Client, Path]]:
     """A server with its worker, asked by the operator; the folder of its files."""
-    program = Program(tmp_path_factory.mktemp("server"))
+    program = programs(tmp_path_factory.mktemp("server"))
     folder = program.folder / "affidavit-data"
     with program.serving() as serving:
         token = (folder / "operator.token").read_text().strip()

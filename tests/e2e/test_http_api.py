@@ -17,6 +17,7 @@ import httpx2
 import pytest
 
 from tests.e2e.program import Program
+from tests.programs import Programs
 
 LIST, EXPORT, WRITE, IMPORT = "audit-log:list", "audit-log:export", "events:write", "events:import"
 
@@ -51,9 +52,11 @@ def _client(address: str, headers: dict[str, str]) -> httpx2.Client:
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Program, str]]:
+def running(
+    tmp_path_factory: pytest.TempPathFactory, programs: Programs
+) -> Iterator[tuple[str, Program, str]]:
     """One server for the tests of this module; each test has organizations of its own."""
-    program = Program(tmp_path_factory.mktemp("server"))
+    program = programs(tmp_path_factory.mktemp("server"))
     with program.serving() as serving:
         token = (program.folder / "affidavit-data" / "operator.token").read_text().strip()
         yield serving.address, program, token

@@ -18,7 +18,7 @@ from schemathesis.specs.openapi.checks import (
 
 from affidavit.web.app import OPERATIONS
 from affidavit.web.routes import Operation
-from tests.e2e.program import Program
+from tests.programs import Programs
 
 EXCLUDED = [
     # What is valid by its shape can still be refused: somebody else's organization, an old event.
@@ -36,9 +36,9 @@ NEVER_WRONG = ("/healthz", "/readyz", "/metrics", "/api/v1/catalog", "/api/audit
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+def running(tmp_path_factory: pytest.TempPathFactory, programs: Programs) -> Iterator[tuple[str, str]]:
     """A server, and a token with every ability that a token of one organization can use."""
-    program = Program(tmp_path_factory.mktemp("described"))
+    program = programs(tmp_path_factory.mktemp("described"))
     with program.serving() as serving:
         names = "audit-log:list audit-log:export log:read events:write events:import tokens:manage"
         abilities = names.split()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from tests.e2e.program import Program
+from tests.programs import Programs
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
@@ -109,9 +110,9 @@ def story() -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory, programs: Programs) -> Iterator[Server]:
     """A server with the story, 120 dull events before it, and another organization."""
-    program = Program(tmp_path_factory.mktemp("page"))
+    program = programs(tmp_path_factory.mktemp("page"))
     with program.serving() as serving:
         token = program.folder / "affidavit-data" / "operator.token"
         running = Server(serving.address, program, token.read_text(encoding="ascii").strip())

@@ -26,6 +26,7 @@ from affidavit.log.keys import KeyFile
 from affidavit.verifier.command import Asked, verdict_of
 from tests.e2e.program import Program, children
 from tests.evidence import members_of
+from tests.programs import Programs
 
 LIST, EXPORT, WRITE, LOG = "audit-log:list", "audit-log:export", "events:write", "log:read"
 PATIENCE = 20
@@ -80,9 +81,9 @@ class Server(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def running(tmp_path_factory: pytest.TempPathFactory, programs: Programs) -> Iterator[Server]:
     """One server for the tests of this module; each test has organizations of its own."""
-    program = Program(tmp_path_factory.mktemp("proofs"))
+    program = programs(tmp_path_factory.mktemp("proofs"))
     with program.serving() as serving, ExitStack() as opened:
         yield Server(serving.address, program, serving.process.pid, opened)
 

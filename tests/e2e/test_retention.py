@@ -18,6 +18,7 @@ from affidavit.storage.sqlite.database import SqliteDatabase
 from affidavit.testing.author import Author, Clock, draft
 from tests.e2e.program import Program
 from tests.faults.load import Client, eventually
+from tests.programs import Programs
 
 DAY = 86_400_000_000
 
@@ -38,9 +39,9 @@ def record_old(program: Program, *actions: str, days: int, text: str = "canary-4
 
 
 @pytest.fixture
-def program(tmp_path: Path) -> Program:
+def program(tmp_path: Path, programs: Programs) -> Program:
     """The command line in a folder of its own."""
-    return Program(tmp_path)
+    return programs(tmp_path)
 
 
 @pytest.mark.requirement("R83", "R84", "R138")
@@ -107,9 +108,9 @@ def test_bad_input_is_named(program: Program, flags: tuple[str, ...], code: int,
 
 
 @pytest.fixture(scope="module")
-def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Program, Client]]:
+def asked(tmp_path_factory: pytest.TempPathFactory, programs: Programs) -> Iterator[tuple[Program, Client]]:
     """A server with an old event, and a client that may manage retention of acme."""
-    program = Program(tmp_path_factory.mktemp("served"))
+    program = programs(tmp_path_factory.mktemp("served"))
     record_old(program, "auth.login", days=100)
     token = program.json(
         *("token", "create", "--organization", "acme", "--json"),

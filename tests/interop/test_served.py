@@ -15,9 +15,9 @@ from affidavit.core.merkle import leaf_hash
 from affidavit.core.note import parse_note, parse_verifier
 from affidavit.core.proof import TlogProof, parse_proof
 from affidavit.core.tiles import Tile, tiles_of, write_entries
-from tests.e2e.program import Program
 from tests.interop import test_sigstore, test_tlog_scales
 from tests.interop.cases import Case
+from tests.programs import Programs
 
 COUNT = 600
 PATIENCE = 30
@@ -39,9 +39,9 @@ class Served(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def served(tmp_path_factory: pytest.TempPathFactory, programs: Programs) -> Iterator[Served]:
     """A server's log of 600 events, fetched over HTTP."""
-    program = Program(tmp_path_factory.mktemp("program"))
+    program = programs(tmp_path_factory.mktemp("program"))
     with program.serving() as serving:
         flags = [
             flag for name in ("audit-log:list", "log:read", "events:write") for flag in ("--ability", name)

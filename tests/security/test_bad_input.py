@@ -15,6 +15,7 @@ import pytest
 
 from tests.e2e.program import COMMAND, Program
 from tests.faults.load import Client
+from tests.programs import Programs
 from tests.properties.naive import read_all
 
 GOOD = {"action": "user.create", "organization": "acme", "actor": {"type": "user", "id": "ana"}}
@@ -36,9 +37,9 @@ class Server(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory, programs: Programs) -> Iterator[Server]:
     """One server for the module."""
-    program = Program(tmp_path_factory.mktemp("server"))
+    program = programs(tmp_path_factory.mktemp("server"))
     with program.serving() as serving:
         data = program.folder / "affidavit-data"
         token = (data / "operator.token").read_text().strip()

@@ -19,6 +19,7 @@ import pytest
 from affidavit.access.abilities import ABILITIES
 from affidavit.core.proof import parse_proof
 from tests.e2e.program import Program
+from tests.programs import Programs
 
 LIST, EXPORT, WRITE, LOG = "audit-log:list", "audit-log:export", "events:write", "log:read"
 PATIENCE = 20
@@ -70,9 +71,9 @@ ROUTES = {
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(tmp_path_factory: pytest.TempPathFactory, programs: Programs) -> Iterator[World]:
     """One server, two organizations with published events, and one asker of each kind."""
-    program = Program(tmp_path_factory.mktemp("scopes"))
+    program = programs(tmp_path_factory.mktemp("scopes"))
     with program.serving() as serving, ExitStack() as opened:
 
         def client(token: str | None) -> httpx2.Client:
