@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from affidavit.storage.postgres.connect import Pool, Session
+from affidavit.storage.postgres.connect import Address, Pool, Session
 from affidavit.storage.sql.log_store import SqlLog
 
 __all__ = ["PostgresLog"]
@@ -21,6 +21,11 @@ class PostgresLog(SqlLog):
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
+    @classmethod
+    def opened(cls, address: Address) -> PostgresLog:
+        """A reader with connections of its own, which :meth:`close` closes."""
+        return _OwnLog(Pool(address, 2))
+
     @contextmanager
     def session(self) -> Iterator[Session]:
         """A connection. One statement sees one moment, and no answer here needs two of one moment."""
@@ -28,4 +33,10 @@ class PostgresLog(SqlLog):
             yield session
 
     def close(self) -> None:
-        """Nothing of its own is open."""
+        """The connections are the caller's."""
+
+
+class _OwnLog(PostgresLog):
+    def close(self) -> None:
+        """Close the connections."""
+        self._pool.close()
