@@ -15,13 +15,14 @@ from affidavit.core.match import matches
 from affidavit.core.row import StoredEvent
 from affidavit.errors import SchemaMissing, StorageBusy, StorageError
 from affidavit.storage.protocols import Count, CountBy, Counts, Found, Progress
-from affidavit.storage.sqlite import plan
-from affidavit.storage.sqlite.counting import Totals, add_counts
+from affidavit.storage.sql.conditions import BEYOND, Expression, id_range
+from affidavit.storage.sql.counts import Totals, add_counts
+from affidavit.storage.sql.merging import merged
+from affidavit.storage.sqlite.counting import SqliteCounted
 from affidavit.storage.sqlite.index_file import oldest_beyond
-from affidavit.storage.sqlite.plan import Expression
+from affidavit.storage.sqlite.plan import SQLITE
 from affidavit.storage.sqlite.readers import Readers, Session, despite_bad_text
-from affidavit.storage.sqlite.search import SELECT, Walk, id_range
-from affidavit.storage.sqlite.streams import BEYOND
+from affidavit.storage.sqlite.search import SELECT, Walk
 
 __all__ = ["SqliteIndex", "organizations_of"]
 
@@ -62,7 +63,7 @@ class SqliteIndex:
             names = organizations_of(session, organizations)
             below = start.last or BEYOND
             walks = [Walk(session, name, filter_, below, as_of) for name in names]
-            return _merged(walks, limit, stop, start, watermark)
+            return merged(walks, limit, stop, start, watermark)
 
         return self._answer(work)
 
@@ -74,7 +75,7 @@ class SqliteIndex:
             totals: Totals = {}
             at_least = False
             for name in organizations_of(session, organizations):
-                at_least |= add_counts(session, name, filter_, by, totals)
+                at_least |= add_counts(SqliteCounted(session, name), SQLITE, filter_, by, totals)
             rows = [Count(key, count, failures) for key, (count, failures) in totals.items()]
             return Counts(rows, at_least, _recorded_at(session))
 
@@ -139,37 +140,6 @@ def organizations_of(session: Session, organizations: Organizations) -> list[str
     return names
 
 
-def _merged(
-    walks: list[Walk], limit: int, stop: Callable[[], bool], start: Position, watermark: int | None
-) -> Found:
-    """Walk on wherever the least was looked at, until enough lies above every walk's bound."""
-    found: list[StoredEvent] = []
-    bounds: dict[Walk, bytes] = dict.fromkeys(walks, BEYOND)
-    while bounds:
-        behind = max(bounds, key=lambda walk: bounds[walk])
-        decided = sum(1 for event in found if event.id >= bounds[behind])
-        if decided > limit or (stop() and bounds[behind] < BEYOND):
-            break
-        events, bound = behind.step(limit + 1 - decided, stop)
-        found += events
-        if bound is None:
-            del bounds[behind]
-        else:
-            bounds[behind] = bound
-    floor = max(bounds.values(), default=b"")
-    page = sorted((event for event in found if event.id >= floor), key=lambda event: event.id, reverse=True)
-    if len(page) > limit:
-        # Organizations may share an id; the token holds an id alone, so what shares it goes along.
-        while limit < len(page) and page[limit].id == page[limit - 1].id:
-            limit += 1
-        if limit < len(page) or bounds:
-            page = page[:limit]
-            return Found(page, Position("desc", page[-1].id, 0, watermark or start.watermark), watermark)
-    if not bounds:
-        return Found(page, None, watermark)
-    return Found(page, Position("desc", floor, 0, watermark or start.watermark), watermark)
-
-
 def _ascending(
     session: Session,
     organizations: Organizations,
@@ -182,7 +152,7 @@ def _ascending(
 ) -> Found:
     """Recording order: windows of places, narrowed by SQL. The position stays valid at the end."""
     last = session.last_seq if as_of is None else min(as_of, session.last_seq)
-    narrowed = plan.narrowing(filter_.conditions)
+    narrowed = SQLITE.narrowing(filter_.conditions)
     if organizations is not ALL:
         marks = ",".join("?" * len(organizations))
         narrowed.append(Expression(f"+organization IN ({marks})", tuple(sorted(organizations))))

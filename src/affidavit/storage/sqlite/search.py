@@ -6,19 +6,24 @@ bounded, so that a walk can stop between two of them and go on later.
 
 from __future__ import annotations
 
-import ipaddress
 import time
 from collections.abc import Callable, Sequence
 
 from affidavit.core.filter import Condition, Filter
-from affidavit.core.ids import first_id, last_id
 from affidavit.core.match import matches
 from affidavit.core.row import COLUMNS, StoredEvent
-from affidavit.storage.sqlite import plan
-from affidavit.storage.sqlite.plan import Expression
+from affidavit.storage.sql.conditions import (
+    Expression,
+    id_range,
+    impossible,
+    outcome_of,
+    severities_of,
+)
+from affidavit.storage.sql.merging import Step
+from affidavit.storage.sql.terms import TERM_FIELDS, email_hash, small_networks
+from affidavit.storage.sqlite.plan import SQLITE
 from affidavit.storage.sqlite.readers import Session
 from affidavit.storage.sqlite.streams import (
-    BEYOND,
     Arms,
     Chunk,
     Listed,
@@ -29,9 +34,9 @@ from affidavit.storage.sqlite.streams import (
     Union,
     intersect,
 )
-from affidavit.storage.sqlite.terms import TERM_FIELDS, address_prefix, email_hash, prefixes
+from affidavit.storage.sqlite.terms import address_prefix, prefixes
 
-__all__ = ["LONG_TAIL", "Step", "Walk", "actions_of", "id_range"]
+__all__ = ["LONG_TAIL", "Walk", "actions_of"]
 
 LONG_TAIL = 20_000
 """With more events than this beyond the watermark, looked-up values are found by walking instead."""
@@ -41,16 +46,6 @@ _SLOW_WINDOW = 0.010
 _KEYS_AT_ONCE = 512
 
 SELECT = f"SELECT seq, {', '.join(COLUMNS)} FROM affidavit_events"
-
-Step = tuple[list[StoredEvent], bytes | None]
-"""Events found, newest first, and the bound below which the walk goes on (``None``: at its end)."""
-
-
-def id_range(filter_: Filter) -> tuple[bytes, bytes]:
-    """Smallest id of the dates (inclusive) and the bound above them (exclusive)."""
-    low = first_id(filter_.start) if filter_.start is not None else b""
-    high = last_id(filter_.end) + b"\0" if filter_.end is not None else BEYOND
-    return low, high
 
 
 def actions_of(session: Session, organization: str, values: Sequence[str]) -> list[str]:
@@ -84,10 +79,10 @@ class Walk:
         self._after: bytes | None = self._below
         self._window = _FIRST_WINDOW
         self._streams, driven = self._drivers()
-        self._residual = plan.narrowing(c for c in filter_.conditions if c not in driven)
+        self._residual = SQLITE.narrowing(c for c in filter_.conditions if c not in driven)
         if as_of is not None and as_of < session.last_seq:
             self._residual.append(Expression("seq <= ?", (as_of,)))
-        self._impossible = plan.impossible(filter_)
+        self._impossible = impossible(filter_)
 
     # -- drivers ----------------------------------------------------------------------------------------
 
@@ -101,10 +96,10 @@ class Walk:
             if source is not None:
                 sources.append(source)
                 driven.add(condition)
-        if plan.outcome_of(self._filter) == "failure":
+        if outcome_of(self._filter) == "failure":
             sources.append(self._arms("affidavit_events_failure", [Expression("outcome = 'failure'")]))
             driven.update(c for c in self._filter.conditions if c.field == "outcome")
-        severities = plan.severities_of(self._filter)
+        severities = severities_of(self._filter)
         if severities is not None:
             arms = [Expression(f"severity = '{severity}' AND severity <> 'info'") for severity in severities]
             sources.append(self._arms("affidavit_events_severity", arms) if arms else Listed(()))
@@ -144,7 +139,7 @@ class Walk:
         if condition.field == "on_behalf_of":
             ids = sorted({*condition.values, *self._ids_of_emails(condition.values)})
             return self._with_tail(condition, self._terms(Condition("on_behalf_of", tuple(ids))))
-        ranges = _small_networks(condition)
+        ranges = small_networks(condition)
         if ranges is None:
             return None
         return self._with_tail(condition, [*self._terms(condition), *self._networks(ranges)])
@@ -188,7 +183,7 @@ class Walk:
 
     def _with_tail(self, condition: Condition, sources: list[Source]) -> Source:
         if self._session.tail:
-            (expression,) = plan.narrowing([condition])
+            (expression,) = SQLITE.narrowing([condition])
             ids = self._session.events.execute(
                 # NOT INDEXED keeps the planner on seq: any index would be a scan of everything.
                 "SELECT id FROM affidavit_events NOT INDEXED"
@@ -280,17 +275,3 @@ class Walk:
         return sorted(
             (StoredEvent(row[0], row[1:]) for row in rows), key=lambda event: event.id, reverse=True
         )
-
-
-def _small_networks(condition: Condition) -> list[tuple[str, str]] | None:
-    """First and last address of each range of a condition; ``None`` where one has more than 256 addresses."""
-    if condition.field != "ip":
-        return []
-    ranges = []
-    for value in condition.values:
-        if "/" in value:
-            network = ipaddress.ip_network(value)
-            if network.num_addresses > 256:
-                return None
-            ranges.append((str(network[0]), str(network[-1])))
-    return ranges

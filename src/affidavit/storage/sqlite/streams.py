@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 
-from affidavit.storage.sqlite.plan import Expression
+from affidavit.storage.sql.conditions import BEYOND, Expression
 
 __all__ = ["Arms", "Listed", "Networks", "Source", "Stream", "Terms", "Union", "intersect"]
 
@@ -20,8 +20,6 @@ FIRST, LARGEST = 64, 1_024
 """Ids of a stream's first chunk, and of its largest."""
 
 Chunk = list[bytes]
-BEYOND = b"\xff" * 17
-"""Above every id and every key's id."""
 
 
 class Source(ABC):

@@ -41,7 +41,7 @@ def test_more_hourly_counts_than_the_bound_read_at_least(
     """The newest hours count whole, older ones not at all; below the bound everything counts."""
     whole = stores.index.counts(ALL, Filter(), by)
     assert (sum(row.events for row in whole.rows), whole.at_least) == (2 * HOURS, False)
-    monkeypatch.setattr(counting, "_HOURLY", 7)
+    monkeypatch.setattr(counting, "HOURLY", 7)
     newest = stores.index.counts(ALL, Filter(), by)
     assert newest.at_least
     assert sum(row.events for row in newest.rows) == 6
