@@ -34,6 +34,7 @@
         ├── SchemaMissing           no Affidavit tables: run ``affidavit migrate``
         ├── SchemaTooNew            made by a newer version of Affidavit
         ├── SchemaChanged           a migration that was applied has other text now
+        ├── NotOurs                 other tables or functions stand under the names of ours
         └── NotADatabase            not an SQLite file, or a damaged one
 
 The docstring of a class is its default message. ``category`` is the label that metrics use.
@@ -64,6 +65,7 @@ __all__ = [
     "MissingAbility",
     "NotADatabase",
     "NotFound",
+    "NotOurs",
     "NotPublished",
     "NotSignedIn",
     "Pruned",
@@ -312,6 +314,12 @@ class SchemaChanged(StorageError):
     """A migration that was applied to this database has another text in this version."""
 
     category = "schema_changed"
+
+
+class NotOurs(StorageError):
+    """Tables or functions that Affidavit did not make stand under the names of its own."""
+
+    category = "not_ours"
 
 
 class NotADatabase(StorageError):

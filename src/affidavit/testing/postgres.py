@@ -92,7 +92,7 @@ class PostgresStores:
     @cached_property
     def index(self) -> Any:
         """Says which events match."""
-        return _Part("postgres.index", "PostgresIndex")(self.database.pool)
+        return _Part("postgres.index", "PostgresIndex")(self.database)
 
     @cached_property
     def log(self) -> Any:

@@ -1,0 +1,12 @@
+-- What each role may do with our tables and functions. Run after every migration as the owner of the tables, with the
+-- schema first in search_path; each section where its role stands. Nothing is given to anybody else: see roles.py.
+-- A new table needs its line under affidavit_server; no role but the owner has TRUNCATE, and none may write partitions
+-- by their own names.
+
+-- role: affidavit_server
+GRANT SELECT ON affidavit_migrations TO affidavit_server;
+GRANT SELECT, INSERT, DELETE,
+      UPDATE (actor_id, actor, resources, context, changes, details, secret, remains)
+      ON affidavit_events TO affidavit_server;
+GRANT SELECT, INSERT, DELETE ON affidavit_pending, affidavit_permit TO affidavit_server;
+GRANT SELECT, INSERT, UPDATE ON affidavit_meta TO affidavit_server;
