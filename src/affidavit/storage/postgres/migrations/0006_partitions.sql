@@ -17,9 +17,10 @@ CREATE TABLE affidavit_partitioning (
 ) WITH (fillfactor = 50);
 INSERT INTO affidavit_partitioning VALUES (true, 1);
 
--- Partitions from which values were taken and that were not vacuumed since.
+-- Partitions from which values were taken and that were not vacuumed since; how often that happened.
 CREATE TABLE affidavit_unfreed (
-    part text COLLATE "C" PRIMARY KEY
+    part  text COLLATE "C" PRIMARY KEY,
+    marks bigint NOT NULL DEFAULT 1
 );
 -- A row is written and deleted here to find out whether an open transaction keeps what was deleted before it.
 CREATE TABLE affidavit_freed (
@@ -35,6 +36,12 @@ INSERT INTO affidavit_closing VALUES (true, 0);
 -- Where a month begins among ids: its first millisecond, and nothing of a version, so that every id lies in some month.
 CREATE FUNCTION affidavit_month_start(month date) RETURNS uuid LANGUAGE sql IMMUTABLE AS $$
     SELECT (lpad(to_hex(extract(epoch FROM month)::bigint * 1000), 12, '0') || repeat('0', 20))::uuid
+$$;
+
+-- The month that an id lies in.
+CREATE FUNCTION affidavit_month_of(id uuid) RETURNS date LANGUAGE sql IMMUTABLE AS $$
+    SELECT date_trunc('month', timestamp 'epoch' + interval '1 second' *
+        (('x' || left(replace(id::text, '-', ''), 12))::bit(48)::bigint / 1000))::date
 $$;
 
 -- What erasure, expiry and pruning may not do while a legal hold stands; an erasure may pass, and so may a row that only
@@ -168,7 +175,8 @@ BEGIN
             USING begins, upto;
         DELETE FROM affidavit_events_default WHERE id >= begins AND id < upto;
         DELETE FROM affidavit_permit WHERE kind = 'move';
-        INSERT INTO affidavit_unfreed VALUES ('affidavit_events_default') ON CONFLICT DO NOTHING;
+        INSERT INTO affidavit_unfreed VALUES ('affidavit_events_default')
+            ON CONFLICT (part) DO UPDATE SET marks = affidavit_unfreed.marks + 1;
     END IF;
     EXECUTE format('ALTER TABLE affidavit_events ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', name, begins, beyond);
     INSERT INTO affidavit_months VALUES (name, begins, beyond)
