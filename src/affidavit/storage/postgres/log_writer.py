@@ -20,7 +20,7 @@ from affidavit.storage.postgres.log_queue import PostgresQueue
 from affidavit.storage.sql.log_tables import TREE_COLUMNS, pack_frontier
 from affidavit.storage.sql.log_writer import SqlLogWriter
 
-__all__ = ["PostgresLogWriter", "copy_leaves"]
+__all__ = ["PostgresLogWriter", "copy_leaves", "copy_tiles"]
 
 _ORGANIZATION = COLUMNS.index("organization")
 
@@ -170,13 +170,7 @@ def _copy(log: Session, claimed: Sequence[Claimed], grown: Sequence[Grown]) -> N
             for seq, index, digest in each.leaves
         ],
     )
-    tiles = [(each.tree.number, *tile) for each in grown for tile in each.tiles]
-    if tiles:
-        body = [
-            _TILE.pack(4, 4, tree, 4, level, 8, index, 32, digest) for tree, level, index, digest in tiles
-        ]
-        with log.copy("COPY affidavit_tiles (tree, level, idx, hash) FROM STDIN (FORMAT binary)") as sink:
-            sink.write(b"".join((_BEGINNING, *body, _END)))
+    copy_tiles(log, [(each.tree.number, *tile) for each in grown for tile in each.tiles])
 
 
 def copy_leaves(log: Session, leaves: Sequence[tuple[int, int, int, bytes, bytes]]) -> None:
@@ -186,6 +180,15 @@ def copy_leaves(log: Session, leaves: Sequence[tuple[int, int, int, bytes, bytes
         for tree, index, seq, event_id, digest in leaves
     ]
     with log.copy("COPY affidavit_leaves (tree, idx, seq, id, hash) FROM STDIN (FORMAT binary)") as sink:
+        sink.write(b"".join((_BEGINNING, *body, _END)))
+
+
+def copy_tiles(log: Session, tiles: Sequence[tuple[int, int, int, bytes]]) -> None:
+    """Store hashes of full tiles: tree, tile level, index, hash."""
+    if not tiles:
+        return
+    body = [_TILE.pack(4, 4, tree, 4, level, 8, idx, 32, digest) for tree, level, idx, digest in tiles]
+    with log.copy("COPY affidavit_tiles (tree, level, idx, hash) FROM STDIN (FORMAT binary)") as sink:
         sink.write(b"".join((_BEGINNING, *body, _END)))
 
 
