@@ -6,18 +6,39 @@ well, each program with a database of its own. ``--engine`` names the engines fo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 
+from affidavit.core.row import Recorded, Row
+from affidavit.storage.postgres.connect import Address
+from affidavit.storage.postgres.database import PostgresDatabase
+from affidavit.storage.sqlite.database import SqliteDatabase
 from tests.e2e.program import Program
+from tests.erased import forms_of, leaks
 
 if TYPE_CHECKING:
     from tests.postgres import Server
 
-__all__ = ["ENGINES", "Programs", "programs", "pytest_addoption", "pytest_generate_tests"]
+__all__ = [
+    "ENGINES",
+    "Programs",
+    "ask",
+    "change",
+    "insert",
+    "leaks_of",
+    "literal",
+    "programs",
+    "pytest_addoption",
+    "pytest_generate_tests",
+]
 
 ENGINES = ("sqlite", "postgres15", "postgres18")
 EVERY_TIME = {"sqlite": "sqlite", "postgres": "postgres18"}
@@ -43,6 +64,80 @@ class Programs:
     def __call__(self, folder: Path) -> Program:
         """The program in this folder."""
         return Program(folder, database=None if self._create is None else self._create())
+
+
+def ask(program: Program, statement: str) -> list[tuple[Any, ...]]:
+    """Read the program's database in SQL, as somebody beside it may."""
+    if program.database is not None:
+        with psycopg.connect(program.database, autocommit=True) as session:
+            return session.execute(statement.encode()).fetchall()
+    # Another process: one that opens and closes the file here would take this one's locks away.
+    done = _in_sqlite(program, statement)
+    return [tuple(row) for row in json.loads(done)]
+
+
+def change(program: Program, statement: str) -> int:
+    """Change the program's database behind its back, past every trigger; how many rows were changed."""
+    if program.database is not None:
+        with psycopg.connect(program.database, autocommit=True) as session:
+            session.execute("SET session_replication_role = replica")
+            return session.execute(statement.encode()).rowcount
+    return int(_in_sqlite(program, statement, "past the triggers"))
+
+
+def literal(program: Program, event_id: str) -> str:
+    """An event's id in a statement of the program's engine."""
+    return f"X'{event_id.replace('-', '')}'" if program.database is None else f"'{event_id}'"
+
+
+_SQLITE = """
+import json, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], timeout=30)
+if sys.argv[3:]:
+    for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'").fetchall():
+        connection.execute(f"DROP TRIGGER {name}")
+cursor = connection.execute(sys.argv[2])
+print(cursor.rowcount if sys.argv[3:] else json.dumps(cursor.fetchall()))
+connection.commit()
+"""
+
+
+def _in_sqlite(program: Program, *words: str) -> str:
+    path = program.folder / "affidavit-data" / "affidavit.db"
+    command = [sys.executable, "-c", _SQLITE, path, *words]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def insert(program: Program, rows: Sequence[Row], clock: Callable[[], int]) -> list[Recorded]:
+    """Record events as if it were another time; the database has its tables."""
+    if program.database is None:
+        files = SqliteDatabase(program.folder / "affidavit-data" / "affidavit.db", clock=clock)
+        with closing(files):
+            return files.events.insert(rows)
+    from affidavit.storage.postgres.events import PostgresEvents
+
+    with closing(PostgresDatabase(Address(program.database), clock=clock)) as database:
+        return PostgresEvents(database).insert(rows)
+
+
+def leaks_of(program: Program, text: str) -> list[str]:
+    """Every file of the program, and every table of its database, in which a text stands in any form."""
+    found = leaks(program.folder / "affidavit-data", text)
+    if program.database is None:
+        return found
+    with psycopg.connect(program.database, autocommit=True) as session:
+        tables = session.execute(
+            "SELECT relname FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace"
+            " WHERE relkind = 'r' AND nspname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1"
+        ).fetchall()
+        assert len(tables) > 20
+        for (table,) in tables:
+            with session.cursor().copy(f"COPY {table} TO STDOUT".encode()) as copy:
+                content = b"".join(bytes(piece) for piece in copy).lower()
+            for name, form in forms_of(text).items():
+                if form.lower() in content or form.hex().encode() in content:
+                    found.append(f"{table}: {name}")
+    return found
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.program import COMMAND, Program, children
-from tests.programs import Programs
+from tests.programs import Programs, change
 from tests.shared_data import shared_data
 
 REFUSED, USAGE, STORAGE, INTERRUPTED = 3, 2, 4, 130
@@ -127,6 +127,7 @@ def test_a_token_of_the_command_line_opens_the_api_until_it_is_revoked(program: 
         assert post() == 401
 
 
+@pytest.mark.sqlite
 def test_serve_does_not_touch_a_database_without_its_tables(program: Program) -> None:
     """It says what to run; after that it serves."""
     file = program.folder / "app.db"
@@ -357,6 +358,7 @@ def test_a_real_cloudtrail_log_goes_in_once(program: Program) -> None:
     assert len(program.json("events", "--organization=inv", "--outcome=failure", "--limit=5000")) == 300
 
 
+@pytest.mark.sqlite
 def test_a_read_only_database_is_named_and_can_still_be_told_from_a_defect(program: Program) -> None:
     """Exit code 4, one line, the path in it; nothing half written."""
     program.json("record", "a.b", "--actor=user:x", "--organization=acme")
@@ -381,10 +383,8 @@ def test_a_read_only_database_is_named_and_can_still_be_told_from_a_defect(progr
 def test_a_database_of_a_newer_version_is_refused(program: Program) -> None:
     """Readers, writers and migrate say so and change nothing."""
     program.json("record", "a.b", "--actor=user:x", "--organization=acme")
-    file = program.folder / "affidavit-data" / "affidavit.db"
-    with sqlite3.connect(file) as connection:
-        connection.execute("INSERT INTO affidavit_migrations VALUES (9999, 'future', 'x', 0)")
-    connection.close()
+    columns = "number, name, checksum, applied_at"
+    change(program, f"INSERT INTO affidavit_migrations ({columns}) VALUES (9999, 'future', 'x', 0)")
     for command in (
         ["events"],
         ["migrate"],
@@ -396,6 +396,7 @@ def test_a_database_of_a_newer_version_is_refused(program: Program) -> None:
         assert "upgrade" in done.err
 
 
+@pytest.mark.sqlite
 def test_the_demo_is_served_with_a_login_link(program: Program) -> None:
     """One command from nothing to a link that opens."""
     demo = program.start("demo", "--days=2", "--listen=127.0.0.1:0", stdout=subprocess.PIPE)

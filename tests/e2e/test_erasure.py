@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import pytest
 from tests.e2e.program import Program
 from tests.erased import leaks
 from tests.faults.load import eventually
-from tests.programs import Programs
+from tests.programs import Programs, ask, leaks_of
 
 CANARY = "canary-q7x@example.org"
 ACME = ("--organization", "acme")
@@ -44,7 +43,7 @@ def test_dry_run_then_erasure_on_the_command_line(program: Program) -> None:
     assert [event["actor"]["id"] for event in events] == [CANARY, "bob", CANARY]
     (done,) = program.json(*asked, "--json")
     assert (done["events"], done["groups"]) == (2, {"actor": 2})
-    assert leaks(program.folder / "affidavit-data", CANARY) == []
+    assert leaks_of(program, CANARY) == []
     events = program.json("events", *ACME, "--json")
     assert {event["id"]: event.get("redacted") for event in events if event["action"] == "user.update"} == {
         ids[0]: ["actor"],
@@ -83,23 +82,16 @@ def test_without_waiting_the_worker_does_it(program: Program) -> None:
     record(program, CANARY)
     (left,) = program.json("erase", *ACME, "--subject", CANARY, "--basis", "case 17", "--no-wait", "--json")
     assert left["state"] == "waiting"
-    database = program.folder / "affidavit-data" / "affidavit.db"
 
     def state() -> str:
-        connection = sqlite3.connect(database)
-        try:
-            ((found,),) = connection.execute(
-                "SELECT state FROM affidavit_tasks WHERE id = ?", (left["task"],)
-            )
-        finally:
-            connection.close()
+        ((found,),) = ask(program, f"SELECT state FROM affidavit_tasks WHERE id = '{left['task']}'")
         return str(found)
 
     assert state() == "waiting"
     with program.start("worker") as worker:
         eventually(lambda: state() == "done", "the worker does not do it")
         worker.terminate()
-    assert leaks(program.folder / "affidavit-data", CANARY) == []
+    assert leaks_of(program, CANARY) == []
 
 
 def seal(program: Program, size: int) -> None:
@@ -114,6 +106,7 @@ def seal(program: Program, size: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.sqlite
 def test_events_of_two_incarnations_are_erased_at_once(program: Program) -> None:
     """After a lost log and a new incarnation there is a manifest for each tree, and one event cites both."""
     folder = program.folder / "affidavit-data"
@@ -139,15 +132,15 @@ def test_events_of_two_incarnations_are_erased_at_once(program: Program) -> None
 @pytest.fixture(scope="module")
 def server(
     tmp_path_factory: pytest.TempPathFactory, programs: Programs
-) -> Iterator[tuple[httpx2.Client, Path]]:
-    """A server with its worker, asked by the operator; the folder of its files."""
+) -> Iterator[tuple[httpx2.Client, Program]]:
+    """A server with its worker, asked by the operator; the program."""
     program = programs(tmp_path_factory.mktemp("server"))
     folder = program.folder / "affidavit-data"
     with program.serving() as serving:
         token = (folder / "operator.token").read_text().strip()
         headers = {"authorization": f"Bearer {token}"}
         with httpx2.Client(base_url=serving.address, headers=headers, trust_env=False, timeout=60) as client:
-            yield client, folder
+            yield client, program
 
 
 def token_for(client: httpx2.Client, organization: str, *abilities: str) -> dict[str, str]:
@@ -157,9 +150,9 @@ def token_for(client: httpx2.Client, organization: str, *abilities: str) -> dict
     return {"authorization": f"Bearer {made.json()['token']}"}
 
 
-def test_over_http(server: tuple[httpx2.Client, Path]) -> None:
+def test_over_http(server: tuple[httpx2.Client, Program]) -> None:
     """Asked for, done by the worker beside the server, listed without the person; repeats stay duplicates."""
-    client, folder = server
+    client, program = server
     headers = token_for(client, "acme", "erasure:manage", "events:write", "audit-log:list")
     event: dict[str, Any] = {
         "action": "user.update",
@@ -194,10 +187,10 @@ def test_over_http(server: tuple[httpx2.Client, Path]) -> None:
     assert again.json()["events"] == [{"id": made["id"], "duplicate": True}]
     shown = client.get(f"/api/v1/events/{made['id']}", headers=headers).json()
     assert shown["redacted"] == ["actor"]
-    assert leaks(folder, CANARY) == []
+    assert leaks_of(program, CANARY) == []
 
 
-def test_only_who_may_erase_can_ask_or_look(server: tuple[httpx2.Client, Path]) -> None:
+def test_only_who_may_erase_can_ask_or_look(server: tuple[httpx2.Client, Program]) -> None:
     """Without the ability 403, elsewhere 404, against a rule 422, an event of ours 422."""
     client, _ = server
     ours = token_for(client, "beta", "erasure:manage", "events:write")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -26,7 +24,7 @@ from affidavit.log.keys import KeyFile
 from affidavit.verifier.command import Asked, verdict_of
 from tests.e2e.program import Program, children
 from tests.evidence import members_of
-from tests.programs import Programs
+from tests.programs import Programs, change, literal
 
 LIST, EXPORT, WRITE, LOG = "audit-log:list", "audit-log:export", "events:write", "log:read"
 PATIENCE = 20
@@ -410,28 +408,14 @@ def test_after_an_erasure_proofs_hold_and_claims_end(running: Server, tmp_path: 
     assert running.verified(before, origin).verified == 1
 
 
-EDIT = """
-import sqlite3, sys
-connection = sqlite3.connect(sys.argv[1], timeout=30)
-for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'").fetchall():
-    connection.execute(f"DROP TRIGGER {name}")
-changed = connection.execute(
-    "UPDATE affidavit_events SET outcome = 'failure' WHERE organization = 'edited' AND id = ?",
-    (bytes.fromhex(sys.argv[2].replace("-", "")),),
-)
-assert changed.rowcount == 1
-connection.commit()
-"""
-
-
 def test_an_edited_event_leaves_by_no_way(running: Server, tmp_path: Path) -> None:
     """Somebody edits a row in SQL: receipt, tile and evidence files stop, and name leaf and event."""
     client = running.client("edited")
     ids = record(client, 8)
     origin = published(client, ids[-1])
-    database = running.program.folder / "affidavit-data" / "affidavit.db"
-    # Another process: one that opens and closes the file here would take this one's locks away.
-    subprocess.run([sys.executable, "-c", EDIT, database, ids[3]], check=True)
+    place = f"organization = 'edited' AND id = {literal(running.program, ids[3])}"
+    edit = f"UPDATE affidavit_events SET outcome = 'failure' WHERE {place}"
+    assert change(running.program, edit) == 1
     index = client.get(f"/api/v1/events/{ids[3]}").json()["index"]
     named = f"Leaf {index} of {origin} is not that of its event {ids[3]}"
     export = "/api/v1/events/export?format"

@@ -14,28 +14,22 @@ import pytest
 from affidavit.core.event import Actor
 from affidavit.core.ids import format_id
 from affidavit.core.times import format_time
-from affidavit.storage.sqlite.database import SqliteDatabase
 from affidavit.testing.author import Author, Clock, draft
 from tests.e2e.program import Program
 from tests.faults.load import Client, eventually
-from tests.programs import Programs
+from tests.programs import Programs, insert
 
 DAY = 86_400_000_000
 
 
 def record_old(program: Program, *actions: str, days: int, text: str = "canary-4711") -> list[str]:
     """Events as they stand in a database that recorded them so many days ago."""
-    path = program.folder / "affidavit-data" / "affidavit.db"
-    if not path.exists():
+    if not program.run("org", "list").out:
         program.json("org", "create", "acme", "--json")
     clock = Clock(time.time_ns() // 1000 - days * DAY)
-    database = SqliteDatabase(path, clock=clock)
-    try:
-        author = Author(clock, seed=days)
-        made = [draft(action, actor=Actor(type="user", id="ana"), reason=text) for action in actions]
-        return [format_id(one.id) for one in database.events.insert(author.rows(*made))]
-    finally:
-        database.close()
+    author = Author(clock, seed=days)
+    made = [draft(action, actor=Actor(type="user", id="ana"), reason=text) for action in actions]
+    return [format_id(one.id) for one in insert(program, author.rows(*made), clock)]
 
 
 @pytest.fixture
