@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
+from affidavit.core.database_url import HOW, masked, readable
 from affidavit.errors import ConfigError
 
 __all__ = [
@@ -225,11 +226,14 @@ def split_listen(listen: str) -> tuple[str, int]:
 def _check_database(url: str) -> None:
     scheme, separator, rest = url.partition("://")
     if not separator:
-        raise ConfigError(f"{url!r} is no database URL; for an SQLite file write sqlite:///{url}")
+        given = masked(url)
+        raise ConfigError(f"{given!r} is no database URL; for an SQLite file write sqlite:///{given}")
     if scheme not in SCHEMES:
         raise ConfigError(
             f"the database scheme {scheme!r} is unknown; use sqlite:///file.db or postgresql://"
         )
+    if scheme != "sqlite" and not readable(url):
+        raise ConfigError(f"the database URL {masked(url)} cannot be read: {HOW}")
     if scheme == "sqlite" and rest and not rest.startswith("/"):
         raise ConfigError(f"an SQLite URL has three slashes, four for an absolute path: sqlite:///{rest}")
 
@@ -400,18 +404,10 @@ _TYPES = {
 }
 
 
-_PASSWORD = re.compile(r"((?:^|[?&])(?:ssl)?password=)[^&]*", re.IGNORECASE)
-
-
 def shown(name: str, value: Any) -> Any:
     """The value as it may be shown: paths as text, a password in the database URL masked."""
     if name == "database" and isinstance(value, str):
-        scheme, separator, rest = value.partition("://")
-        authority, slash, path = rest.partition("/")
-        account, at, place = authority.rpartition("@")
-        user, colon, _ = account.partition(":")
-        path = _PASSWORD.sub(r"\1***", path)
-        return f"{scheme}{separator}{f'{user}:***@{place}' if at and colon else authority}{slash}{path}"
+        return masked(value)
     if isinstance(value, Path):
         return str(value)
     return list(value) if isinstance(value, tuple) else value

@@ -27,6 +27,7 @@ from psycopg.adapt import Loader
 from psycopg.pq import Format
 
 from affidavit import errors
+from affidavit.core.database_url import HOW, masked, readable
 
 __all__ = ["Address", "Pool", "Session", "connect", "translate", "translated", "uid"]
 
@@ -53,6 +54,8 @@ class Address(NamedTuple):
     @property
     def shown(self) -> str:
         """For people: host and database, no password."""
+        if not readable(self.url):
+            return "of the connection string"
         parts = urlsplit(self.url)
         query = dict(parse_qsl(parts.query))
         host = parts.netloc.rpartition("@")[2] or query.get("host", "localhost")
@@ -173,6 +176,8 @@ def connect(address: Address, *, raw: bool = False, name: str = "affidavit") -> 
     Raises:
         StorageError: in one of its kinds; names host and database, never a password.
     """
+    if not readable(address.url):
+        raise errors.StorageError(f"The database URL {masked(address.url)} cannot be read: {HOW}.")
     with translated(address):
         connection = psycopg.connect(
             address.url,
@@ -310,7 +315,10 @@ def translate(error: psycopg.Error, address: Address) -> errors.StorageError:
             " lacks a grant, see: affidavit doctor"
         )
     if isinstance(error, psycopg.ProgrammingError) and error.sqlstate is None:
-        return errors.StorageError(f"The connection string of {address.shown} cannot be read.")
+        return errors.StorageError(
+            f"The URL of the database {address.shown} cannot be read: a parameter behind the ? is unknown, or"
+            " something is not in percent form."
+        )
     return errors.StorageError(f"The database {address.shown} failed: {_first_line(error)}.")
 
 
