@@ -6,22 +6,20 @@ import shutil
 import stat
 import time
 from collections.abc import Callable, Iterator
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import msgspec
 
 from affidavit.core.credentials import ALL
 from affidavit.core.filter import Filter
 from affidavit.core.times import MINUTE, format_time
 from affidavit.errors import StorageError
+from affidavit.wiring.health import Finding, State, engine_findings
 
 if TYPE_CHECKING:
     from affidavit.config import Settings
     from affidavit.wiring import Instance
 
-__all__ = ["CHECKS", "Finding", "State", "unreachable"]
+__all__ = ["CHECKS", "unreachable"]
 
 LITTLE_SPACE = 1 << 30
 """Bytes of free disk below which there is a warning."""
@@ -29,30 +27,6 @@ NO_SPACE = 100 << 20
 """Bytes of free disk below which recording will soon fail."""
 LAG = 10.0
 """Seconds by which the index may be behind."""
-
-
-class State(StrEnum):
-    """How a check ended."""
-
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "fail"
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """What one check found.
-
-    Attributes:
-        check: a word or two.
-        state: ok, warn or fail.
-        found: a sentence about what is.
-        advice: what to do; empty where all is well.
-    """
-
-    check: str
-    state: State
-    found: str
-    advice: str = ""
 
 
 def unreachable(error: StorageError) -> Finding:
@@ -93,17 +67,11 @@ def _schema(_instance: Instance, settings: Settings) -> Iterator[Finding]:
         yield Finding("schema", State.FAIL, f"{len(missing)} migrations are missing", "affidavit migrate")
     else:
         yield Finding("schema", State.OK, "The schema is that of this version")
-    journal = (
-        settings.database_path.with_name(settings.database_path.name + "-wal")
-        if settings.database_path
-        else None
-    )
-    if journal is not None and not journal.exists():
-        yield Finding(
-            "WAL", State.WARN, "There is no write-ahead log beside the open database", "affidavit serve"
-        )
-    else:
-        yield Finding("WAL", State.OK, "Write-ahead logging is on")
+
+
+def _engine(instance: Instance, _settings: Settings) -> Iterator[Finding]:
+    """What only the database's own engine knows to ask."""
+    return engine_findings(instance.engine)
 
 
 def _demo(instance: Instance, _settings: Settings) -> Iterator[Finding]:
@@ -154,9 +122,11 @@ def _log(instance: Instance, settings: Settings) -> Iterator[Finding]:
 
 
 def _disk(_instance: Instance, settings: Settings) -> Iterator[Finding]:
-    folder = settings.database_path.parent if settings.database_path is not None else settings.data_dir
+    """Room for the database where it is a file, and for keys and guard, which are."""
+    path = settings.database_path
+    what, folder = ("the database is", path.parent) if path else ("keys and guard are", settings.data_dir)
     free = shutil.disk_usage(folder).free
-    found = f"{free / (1 << 30):.1f} GiB are free where the database is"
+    found = f"{free / (1 << 30):.1f} GiB are free where {what}"
     if free < NO_SPACE:
         yield Finding("disk", State.FAIL, found, "Make room now; recording fails on a full disk.")
     elif free < LITTLE_SPACE:
@@ -180,6 +150,7 @@ def _clock(instance: Instance, _settings: Settings) -> Iterator[Finding]:
 CHECKS: tuple[Callable[[Instance, Settings], Iterator[Finding]], ...] = (
     _modes,
     _schema,
+    _engine,
     _worker,
     _log,
     _disk,

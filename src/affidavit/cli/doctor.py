@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from affidavit.cli.checks import CHECKS, Finding, State, unreachable
+from affidavit.cli.checks import CHECKS, unreachable
 from affidavit.cli.exits import Failed
 from affidavit.cli.instance import opened
 from affidavit.cli.options import SERVING_NOTHING_GIVEN, Serving
 from affidavit.cli.output import Json, print_json, print_table, wants_json
 from affidavit.errors import StorageError
+from affidavit.wiring.health import Finding, State, causes
 
 __all__ = ["command"]
 
@@ -27,6 +28,7 @@ def command(*, json: Json = None, settings: Serving = SERVING_NOTHING_GIVEN) -> 
                 findings += check(instance, chosen)
     except StorageError as error:
         findings.append(unreachable(error))
+        findings += causes(chosen)
     if wants_json(json):
         for finding in findings:
             print_json(finding)
