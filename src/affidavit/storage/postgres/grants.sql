@@ -10,3 +10,8 @@ GRANT SELECT, INSERT, DELETE,
       ON affidavit_events TO affidavit_server;
 GRANT SELECT, INSERT, DELETE ON affidavit_pending, affidavit_permit TO affidavit_server;
 GRANT SELECT, INSERT, UPDATE ON affidavit_meta TO affidavit_server;
+GRANT SELECT, INSERT ON affidavit_catalogs, affidavit_pruned TO affidavit_server;
+GRANT SELECT, INSERT, UPDATE ON affidavit_organizations, affidavit_tokens, affidavit_sessions, affidavit_tasks,
+      affidavit_holds TO affidavit_server;
+GRANT SELECT, INSERT, UPDATE, DELETE ON affidavit_logins TO affidavit_server;
+GRANT SELECT, INSERT, DELETE ON affidavit_policies TO affidavit_server;
