@@ -203,8 +203,11 @@ class _Fsck:
         named = [row["database_id"] for row in state.tables.get("affidavit_log", ())]
         named += [guard.database_id] if guard is not None else []
         named += [index.database_id] if not named[1:] and index.database_id is not None else []
-        if len(named) > 1 and len(set(named)) == 1 and database_id not in named:
-            rule = "log, index or guard agree on another name of the database"
+        # Where nothing but the guard names the database, either of the two may have been changed.
+        if (len(named) > 1 or "affidavit_log" not in state.tables) and set(named) - {database_id} == set(
+            named[:1]
+        ):
+            rule = "log, index or guard name another database"
             fault = Fault("affidavit_meta", "value", "database_id", rule, str(named.pop()), str(database_id))
             self._findings.fault(fault)
 

@@ -14,8 +14,9 @@ from affidavit import errors
 from affidavit.core.row import COLUMNS
 from affidavit.storage.evidence import Fault, RawEvent, RawLeaf, Record
 from affidavit.storage.postgres.connect import Address, Session, connect, translated, uid
+from affidavit.storage.postgres.months import month_faults, step_faults
 from affidavit.storage.postgres.queue_check import queue_faults
-from affidavit.storage.postgres.schema import columns_of, describe, key_of, schema_faults, wanted
+from affidavit.storage.postgres.schema import columns_of, describe, key_of, of_ours, schema_faults, wanted
 from affidavit.storage.protocols import UNPLACED
 
 __all__ = ["PostgresEvidence", "PostgresLogEvidence", "Reading"]
@@ -36,6 +37,11 @@ _NO_SETTINGS = frozenset(
 )
 """Tables that are read in pieces, or by another role."""
 _VALUES = ", ".join(COLUMNS)
+_LATER = (
+    "SELECT FROM affidavit_trees n JOIN affidavit_leaves m ON m.tree = n.tree AND m.id = l.id"
+    " WHERE n.organization = t.organization AND n.incarnation > t.incarnation"
+)
+"""A leaf of the same event in a later tree: the event was replaced, this leaf's own is gone."""
 _TEXT = 25
 """The number of the type ``text`` in every server."""
 
@@ -126,7 +132,12 @@ class PostgresEvidence:
         try:
             with self._reading.moment() as session:
                 described = describe(session)
+                months = self._reading.records("affidavit_months")
+                ranges = self._reading.records("affidavit_pruned")
+                steps = self._reading.records("affidavit_migrations")
             yield from schema_faults(described)
+            yield from month_faults(described, months, ranges)
+            yield from step_faults(steps)
             yield from queue_faults(self._reading.all)
         except errors.StorageError as error:
             yield Fault("", "", "", "cannot be read", "", error.message[:300])
@@ -139,6 +150,9 @@ class PostgresEvidence:
         if rows:
             count = "more than 1,000" if rows > 1_000 else f"{rows}"
             yield f"the default partition holds {count} events: the worker makes their months and moves them"
+        with self._reading.moment() as session:
+            if not of_ours(describe(session)):
+                yield "audit_logs does not show our events: the name was taken, or the view was replaced"
 
     def settings(self) -> tuple[Mapping[str, list[Record]], int]:
         """See the role."""
@@ -215,7 +229,8 @@ class PostgresEvidence:
             f"SELECT l.seq, l.id, t.organization, e.* FROM (SELECT * FROM affidavit_leaves l WHERE {where}) l"
             " LEFT JOIN affidavit_trees t ON t.tree = l.tree"
             f" LEFT JOIN LATERAL (SELECT {_VALUES} FROM affidavit_events"
-            " WHERE organization = t.organization AND id = l.id LIMIT 1) e ON true ORDER BY l.seq",
+            " WHERE organization = t.organization AND id = l.id LIMIT 1) e"
+            f" ON NOT EXISTS ({_LATER}) ORDER BY l.seq",
             parameters,
         )
         found = [RawEvent(row[0], row[3:]) for row in rows if row[3] is not None]

@@ -46,8 +46,9 @@ SELECT q.seq, q.organization, q.id FROM affidavit_pending q WHERE NOT EXISTS
 """
 _WITH_LEAF = """
 SELECT q.seq, q.organization, q.id FROM affidavit_pending q WHERE EXISTS
-    (SELECT FROM affidavit_trees t JOIN affidavit_leaves l ON l.tree = t.tree AND l.id = q.id
-     WHERE t.organization = q.organization) LIMIT ?
+    (SELECT FROM (SELECT tree FROM affidavit_trees t WHERE t.organization = q.organization
+                  ORDER BY t.incarnation DESC LIMIT 1) t
+     JOIN affidavit_leaves l ON l.tree = t.tree AND l.id = q.id) LIMIT ?
 """
 _TWICE = """
 SELECT max(q.seq), q.organization, q.id FROM affidavit_pending q
@@ -59,9 +60,11 @@ _QUEUE: Sequence[tuple[str, str]] = (
     (_TWICE, "waits for its leaf twice"),
 )
 _GAPS = """
-SELECT l.seq FROM affidavit_leaves l WHERE l.seq > 1 AND NOT EXISTS
+SELECT l.seq FROM affidavit_leaves l
+WHERE l.seq - 1 > (SELECT coalesce(max(first_seq), 0) FROM affidavit_trees) AND NOT EXISTS
     (SELECT FROM affidavit_leaves b WHERE b.seq = l.seq - 1) ORDER BY l.seq LIMIT ?
 """
+# What lies before a tree that was begun later may have lost leaves that nobody had signed.
 
 
 def queue_faults(ask: Ask) -> Iterator[Fault]:

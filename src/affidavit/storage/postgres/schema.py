@@ -21,7 +21,17 @@ import msgspec
 from affidavit.storage.evidence import Fault
 from affidavit.storage.postgres.connect import Session
 
-__all__ = ["Described", "Part", "columns_of", "describe", "key_of", "schema_faults", "wanted"]
+__all__ = [
+    "CLOSED",
+    "Described",
+    "Part",
+    "columns_of",
+    "describe",
+    "key_of",
+    "of_ours",
+    "schema_faults",
+    "wanted",
+]
 
 Facts = dict[str, str]
 """What makes up one object: ``column id``, ``trigger name``, ... to its definition."""
@@ -34,8 +44,14 @@ _KINDS = {
     "c": "type",
 }
 _PERSISTENCE = {"p": "", "u": ", unlogged", "t": ", temporary"}
-_OTHERS = ("audit_logs",)
-"""Names of ours that do not begin with ``affidavit_``."""
+_VIEW = "audit_logs"
+"""For people who come with SQL; left out where an application has the name already."""
+CLOSED = "trigger affidavit_events_closed"
+"""Stands on those partitions of the events into which a closed range reaches."""
+_CLOSED = (
+    "CREATE TRIGGER affidavit_events_closed BEFORE INSERT ON it"
+    " FOR EACH ROW EXECUTE FUNCTION affidavit_events_closed()"
+)
 
 
 class Part(NamedTuple):
@@ -155,7 +171,7 @@ def describe(session: Session) -> Described:
     """
     quoted = '"' + session.address.schema.replace('"', '""') + '"'
     session.connection.execute(f"SET LOCAL search_path = pg_catalog, {quoted}".encode())
-    rows = session.execute(_RELATIONS, (quoted, list(_OTHERS), quoted)).fetchall()
+    rows = session.execute(_RELATIONS, (quoted, [_VIEW], quoted)).fetchall()
     names = {row[0]: _name(row, session.address.schema) for row in rows}
     oids = list(names)
     objects: dict[str, Facts] = {names[row[0]]: _relation(row) for row in rows}
@@ -165,7 +181,9 @@ def describe(session: Session) -> Described:
     for row in rows:
         if _text(row[2]) in "vm":
             (definition,) = session.execute("SELECT pg_get_viewdef(?::oid)", (row[0],)).fetchone() or ("",)
-            objects[names[row[0]]]["view"] += " " + _digest(_unqualified(_text(definition)))
+            text = _unqualified(_text(definition))
+            shown = " of affidavit_events" if " affidavit_events " in text else ""
+            objects[names[row[0]]]["view"] += f"{shown} {_digest(text)}"
     for function in session.execute(_FUNCTIONS, (quoted,)):
         objects[_text(function[0])] = {"function": _function(function, session.address.schema)}
     parts = {
@@ -233,7 +251,11 @@ def _plain(value: Any) -> str:
 def schema_faults(live: Described) -> Iterator[Fault]:
     """Everything that is missing, changed, or put beside or onto what is ours."""
     missing = dict(wanted())
+    if not of_ours(live):
+        missing.pop(_VIEW, None)
     for name, facts in live.objects.items():
+        if name == _VIEW and name not in missing:
+            continue
         part = live.parts.get(name)
         if part is not None:
             yield from _part(name, part, facts)
@@ -252,13 +274,19 @@ def schema_faults(live: Described) -> Iterator[Fault]:
             yield Fault(parent, "", "partition", "has no default partition", "DEFAULT", "")
 
 
+def of_ours(live: Described) -> bool:
+    """Whether the view for people who come with SQL is there and shows our events."""
+    return " of affidavit_events" in live.objects.get(_VIEW, {}).get("view", "")
+
+
 def _part(name: str, part: Part, facts: Facts) -> Iterator[Fault]:
     """A partition has what its table has: columns, rules, triggers and a valid index for each index."""
     expected = wanted().get(part.parent)
     if expected is None:
         yield _added(name, "table", f"partition of {part.parent}")
         return
-    yield from _differences(name, facts, {**expected, "table": "table"})
+    closed = {CLOSED: _CLOSED} if part.parent == "affidavit_events" and CLOSED in facts else {}
+    yield from _differences(name, facts, {**expected, "table": "table", **closed})
 
 
 def _differences(name: str, facts: Facts, expected: Facts) -> Iterator[Fault]:
