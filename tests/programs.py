@@ -105,7 +105,8 @@ connection.commit()
 def _in_sqlite(program: Program, *words: str) -> str:
     path = program.folder / "affidavit-data" / "affidavit.db"
     command = [sys.executable, "-c", _SQLITE, path, *words]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    done = subprocess.run([str(word) for word in command], check=True, capture_output=True, text=True)
+    return done.stdout
 
 
 def insert(program: Program, rows: Sequence[Row], clock: Callable[[], int]) -> list[Recorded]:
@@ -117,7 +118,8 @@ def insert(program: Program, rows: Sequence[Row], clock: Callable[[], int]) -> l
     from affidavit.storage.postgres.events import PostgresEvents
 
     with closing(PostgresDatabase(Address(program.database), clock=clock)) as database:
-        return PostgresEvents(database).insert(rows)
+        made: list[Recorded] = PostgresEvents(database).insert(rows)
+        return made
 
 
 def leaks_of(program: Program, text: str) -> list[str]:
