@@ -10,7 +10,7 @@ from affidavit.core.row import Recorded, Row
 from affidavit.errors import SchemaMissing, StorageError
 from affidavit.log.erasure.registry import EventCopies
 from affidavit.storage.postgres import migrate
-from affidavit.storage.postgres.connect import Address, connect
+from affidavit.storage.postgres.connect import Address, Session, connect
 from affidavit.storage.postgres.copies import PostgresIndexCopies
 from affidavit.storage.postgres.database import PostgresDatabase
 from affidavit.storage.postgres.events import PostgresEvents
@@ -110,9 +110,9 @@ class PostgresEngine:
         self._lease = Lease(self.address)
 
     @property
-    def fence(self) -> Callable[[object], None] | None:
+    def fence(self) -> Callable[[Session], None] | None:
         """What each transaction of the worker asks first; ``None`` where no lease was taken here."""
-        return self._lease.check if self._lease.held else None
+        return self._lease.check if self._lease.taken else None
 
     @property
     def name(self) -> str:
@@ -151,7 +151,8 @@ class PostgresEngine:
         """See the protocol."""
         with contextlib.closing(connect(self.address)) as session:
             migrate.check(session)
-        return OpenedPostgres(PostgresDatabase(self.address, pool=self.settings.database_pool))
+        database = PostgresDatabase(self.address, pool=self.settings.database_pool, fence=self.fence)
+        return OpenedPostgres(database)
 
     def lease(self) -> Lease:
         """A row that is renewed each second."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 from affidavit.core.row import Row
@@ -21,12 +22,33 @@ class PostgresDatabase:
         address: of a database whose schema is current.
         pool: connections at most.
         clock: microseconds since 1970 UTC, for ``recorded_at``; ``None`` takes the database's clock.
+        fence: what each write transaction of a worker asks first: whether the lease is still its own.
     """
 
-    def __init__(self, address: Address, *, pool: int = 10, clock: Callable[[], int] | None = None) -> None:
+    def __init__(
+        self,
+        address: Address,
+        *,
+        pool: int = 10,
+        clock: Callable[[], int] | None = None,
+        fence: Callable[[Session], None] | None = None,
+    ) -> None:
         self.address = address
         self.clock = clock
+        self._fence = fence
         self.pool = Pool(address, pool)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """A write transaction for the length of the block.
+
+        Raises:
+            LogMoved: this worker has lost its lease; nothing was stored.
+        """
+        with self.pool.transaction() as session:
+            if self._fence is not None:
+                self._fence(session)
+            yield session
 
     def change(
         self,
@@ -36,7 +58,7 @@ class PostgresDatabase:
         alone: str | None = None,
     ) -> T:
         """Run ``work`` and insert the rows that follow from its answer, in one durable transaction."""
-        with self.pool.transaction() as session:
+        with self.transaction() as session:
             if alone is not None:
                 name = f"affidavit {self.address.schema} {alone}"
                 session.execute("SELECT pg_advisory_xact_lock(hashtextextended(?, 0))", (name,))

@@ -98,6 +98,11 @@ class Lease:
         """Whether nobody else can have taken it yet. What is written is safe even where this is wrong."""
         return self.fence > 0 and self._monotonic() < self._renewed + TTL_SECONDS
 
+    @property
+    def taken(self) -> bool:
+        """Whether it was taken and not given back; somebody else may hold it by now."""
+        return self._keeper is not None
+
     def renew(self) -> bool:
         """Extend it; false where it is not held, or somebody else has taken it.
 
