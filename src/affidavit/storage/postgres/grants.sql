@@ -15,3 +15,8 @@ GRANT SELECT, INSERT, UPDATE ON affidavit_organizations, affidavit_tokens, affid
       affidavit_holds TO affidavit_server;
 GRANT SELECT, INSERT, UPDATE, DELETE ON affidavit_logins TO affidavit_server;
 GRANT SELECT, INSERT, DELETE ON affidavit_policies TO affidavit_server;
+GRANT SELECT, INSERT, UPDATE, DELETE ON affidavit_trees TO affidavit_server;
+GRANT SELECT, INSERT, DELETE ON affidavit_leaves, affidavit_tiles, affidavit_checkpoints, affidavit_alarms
+      TO affidavit_server;
+GRANT SELECT, INSERT, UPDATE ON affidavit_position, affidavit_leases TO affidavit_server;
+GRANT SELECT, INSERT ON affidavit_manifests TO affidavit_server;
