@@ -16,6 +16,8 @@
     │   └── NotFound                absent, or outside the credential's scope (HTTP 404)
     │       └── Pruned              an event whose row was taken away on purpose (HTTP 404)
     ├── NotPublished                no signed checkpoint covers it yet (HTTP 409)
+    ├── ContextMissing              something was said about a context, and there is none
+    ├── WrongTransaction            events cannot be recorded with the connection or session as it is
     ├── ConfigError                 a setting that is unknown or breaks its rule
     ├── IndexUnavailable            the index was deleted or broke; reads go on without it
     ├── LogError                    sequencing or signing had to stop; recording goes on
@@ -50,6 +52,7 @@ __all__ = [
     "AccessRefused",
     "AffidavitError",
     "ConfigError",
+    "ContextMissing",
     "FieldError",
     "GuardRefused",
     "IdConflict",
@@ -80,6 +83,7 @@ __all__ = [
     "StorageReadOnly",
     "TooLarge",
     "UnreadableText",
+    "WrongTransaction",
 ]
 
 VALUE_CHARACTERS = 100
@@ -212,6 +216,18 @@ class NotPublished(AffidavitError):
     """No signed checkpoint covers this yet; ask again in some seconds."""
 
     category = "not_published"
+
+
+class ContextMissing(AffidavitError):
+    """There is no context here; add the middleware or use: with audit.context(...)."""
+
+    category = "context"
+
+
+class WrongTransaction(AffidavitError):
+    """Events cannot be recorded with this connection or session as it is; nothing was recorded."""
+
+    category = "transaction"
 
 
 class ConfigError(AffidavitError):

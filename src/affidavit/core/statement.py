@@ -1,0 +1,206 @@
+"""From checked rows to the statements that store them in the caller's own transaction. Pure.
+
+What is to be asked of a database is a generator of :class:`Statement` that is sent an :class:`Answer` for
+each: the same for a driver that blocks and for one that is awaited, and for an ORM's connection.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Generator, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from affidavit.core.content import same_content
+from affidavit.core.event import Draft
+from affidavit.core.ids import format_id, microseconds_of
+from affidavit.core.prepare import key_given
+from affidavit.core.row import COLUMNS, Recorded, Row
+from affidavit.errors import FieldError, IdConflict, StorageError
+
+__all__ = ["Answer", "Prepare", "Statement", "Steps", "postgres_steps", "sqlite_steps", "written"]
+
+
+class Statement(NamedTuple):
+    """One statement for a driver.
+
+    Attributes:
+        sql: with ``?`` for parameters, whatever the driver's own mark is.
+        parameters: of one execution; of many, a sequence of these.
+        many: whether it is executed once for each.
+        returns: whether rows come back.
+    """
+
+    sql: str
+    parameters: Sequence[Any]
+    many: bool = False
+    returns: bool = False
+
+
+class Answer(NamedTuple):
+    """What a statement gave: its rows, and how many rows it changed (-1 where the driver does not say)."""
+
+    rows: Sequence[Sequence[Any]] = ()
+    changed: int = -1
+
+
+Steps = Generator[Statement, Answer, list[Recorded]]
+"""The statements of one recording, and what became of each event."""
+
+Prepare = Callable[[Callable[[str], bytes]], list[Row]]
+"""Checks the drafts and makes their rows, given the secret of an organization."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_AT = {name: number for number, name in enumerate(COLUMNS)}
+_INSERT = f"INSERT INTO affidavit_events ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
+_SELECT = f"SELECT {', '.join(COLUMNS)} FROM affidavit_events WHERE organization = ? AND id = ?"
+
+
+def sqlite_steps(
+    drafts: Sequence[Draft],
+    prepare: Prepare,
+    *,
+    organization: Callable[[Draft], str | None],
+    now: int,
+    entropy: Callable[[int], bytes],
+) -> Steps:
+    """Record on SQLite: one INSERT for all.
+
+    Args:
+        drafts: what is recorded.
+        prepare: makes their rows.
+        organization: whose a draft is.
+        now: ``recorded_at``, microseconds since 1970 UTC.
+        entropy: that many random bytes, for the secret of an organization that has none.
+
+    Raises:
+        InvalidEvent: nothing was written.
+        IdConflict: other content stands under an id; the caller's transaction must be rolled back.
+    """
+    secrets: dict[str, bytes] = {}
+    for name in sorted({organization(draft) or "" for draft in drafts if draft.idempotency_key is not None}):
+        yield Statement(
+            "INSERT INTO affidavit_organizations (name, secret, created_at) VALUES (?, ?, ?)"
+            " ON CONFLICT (name) DO NOTHING",
+            (name, entropy(32), now),
+        )
+        answer = yield Statement(
+            "SELECT secret FROM affidavit_organizations WHERE name = ?", (name,), returns=True
+        )
+        secrets[name] = bytes(answer.rows[0][0])
+    rows = prepare(secrets.__getitem__)
+    known: set[int] = set()
+    batch: dict[tuple[str, bytes], Row] = {}
+    for number, row in enumerate(rows):
+        if not row.given:
+            continue
+        earlier = batch.get((row.organization, row.id))
+        if earlier is None:
+            answer = yield Statement(_SELECT, (row.organization, row.id), returns=True)
+            stands = tuple(answer.rows[0]) if answer.rows else None
+        else:
+            stands = (*earlier.values, 0)
+        if stands is None:
+            batch[row.organization, row.id] = row
+            continue
+        _same(row, stands)
+        known.add(number)
+    fresh = [
+        (*row.values, now if row.recorded_at is None else row.recorded_at)
+        for number, row in enumerate(rows)
+        if number not in known
+    ]
+    if fresh:
+        many = len(fresh) > 1
+        answer = yield Statement(_INSERT, fresh if many else fresh[0], many=many)
+        if answer.changed not in (-1, len(fresh)):
+            raise StorageError("A new event's random id exists already; roll back and record it again.")
+    return [Recorded(row.id, number in known) for number, row in enumerate(rows)]
+
+
+def _same(row: Row, stands: tuple[Any, ...]) -> None:
+    if row.compare and not same_content(row, stands):
+        name = format_id(row.id)
+        raise IdConflict(
+            f"Event {name} exists with other content; nothing was recorded.",
+            (FieldError("/id", "conflict", "exists with other content", name),),
+        )
+
+
+_NAMES = (
+    *("organization", "action", "occurred_at", "outcome", "severity", "source", "project", "parent_id"),
+    *("idempotency_key", "actor", "resources", "context", "changes", "details", "secret", "id"),
+)
+"""The arguments of ``affidavit_record_v1`` in their order."""
+_TYPES = {"occurred_at": "timestamptz", "parent_id": "uuid", "secret": "bytea", "id": "uuid"}
+_ONE = (
+    "SELECT id, duplicate FROM affidavit_record_v1("
+    + ", ".join(f"CAST(? AS {_TYPES.get(name, 'text')})" for name in _NAMES)
+    + ")"
+)
+_MANY = (
+    "SELECT id, duplicate FROM affidavit_record_many_v1("
+    + ", ".join(f"CAST(? AS {_TYPES.get(name, 'text')}[])" for name in _NAMES)
+    + ")"
+)
+
+
+def postgres_steps(drafts: Sequence[Draft], prepare: Prepare) -> Steps:
+    """Record on PostgreSQL: one call of ``affidavit_record_v1``, for several of ``affidavit_record_many_v1``.
+
+    The database sets ``recorded_at``, the times that nobody gave and the ids that follow from them.
+
+    Raises:
+        InvalidEvent: nothing was sent.
+    """
+    rows = prepare(lambda _organization: bytes(32))
+    calls = [_arguments(draft, row) for draft, row in zip(drafts, rows, strict=True)]
+    if len(calls) == 1:
+        answer = yield Statement(_ONE, calls[0], returns=True)
+    else:
+        answer = yield Statement(_MANY, [list(column) for column in zip(*calls, strict=True)], returns=True)
+    return [
+        Recorded(found.bytes if isinstance(found, UUID) else UUID(str(found)).bytes, bool(duplicate))
+        for found, duplicate in answer.rows
+    ]
+
+
+def _arguments(draft: Draft, row: Row) -> tuple[Any, ...]:
+    values = row.values
+    named = key_given(draft)
+    moment = (
+        _EPOCH + timedelta(microseconds=microseconds_of(row.id))
+        if draft.occurred_at is not None or draft.id is not None
+        else None
+    )
+    parent = values[_AT["parent_id"]]
+    return (
+        *(values[_AT[name]] for name in ("organization", "action")),
+        moment,
+        *(values[_AT[name]] for name in ("outcome", "severity", "source", "project")),
+        None if parent is None else UUID(bytes=parent),
+        draft.idempotency_key,
+        *(values[_AT[name]] for name in ("actor", "resources", "context", "changes", "details", "secret")),
+        UUID(bytes=row.id) if named and draft.id is not None else None,
+    )
+
+
+_MARK = re.compile(r"\?")
+_OURS = re.compile(r"(?<![\w.\"'])affidavit_\w+")
+
+
+@lru_cache(maxsize=256)
+def written(sql: str, mark: str, schema: str | None) -> str:
+    """A statement for a driver: its own mark for parameters, and our names with their schema.
+
+    Args:
+        sql: as :class:`Statement` has it; it holds no other question mark.
+        mark: ``?`` or ``%s``.
+        schema: quoted as an identifier; ``None`` leaves the names as they are.
+    """
+    if schema is not None:
+        quoted = '"' + schema.replace('"', '""') + '"'
+        sql = _OURS.sub(lambda found: f"{quoted}.{found[0]}", sql)
+    return _MARK.sub(lambda _found: mark, sql)

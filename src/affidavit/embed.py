@@ -1,0 +1,121 @@
+"""``Audit``: the audit log inside an app, in the app's own transactions. The composition root for apps.
+
+Recording needs ``msgspec`` and the app's own driver, nothing else: what the server needs is imported only by
+the methods that use it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AbstractContextManager
+from typing import Any, Unpack
+
+from affidavit.catalogs import ready_made
+from affidavit.core.catalog import Catalog, CatalogSet, EventType
+from affidavit.core.event import Actor
+from affidavit.core.row import Recorded
+from affidavit.recorder import context as scopes
+from affidavit.recorder.adapters.dispatch import adapter_of
+from affidavit.recorder.fields import ContextFields, Fields, anonymous, system
+from affidavit.recorder.recorder import Recorder
+from affidavit.recorder.registered import Attribute
+
+__all__ = ["Audit", "anonymous", "system"]
+
+
+def _clock() -> int:
+    return time.time_ns() // 1_000
+
+
+class Audit:
+    """Records what an app does, with the change or not at all.
+
+    Args:
+        database: where :meth:`record_now` and what serves the page connect: ``sqlite:///file.db``,
+            ``postgresql://...``, an SQLAlchemy engine, or a function that opens a connection.
+        organization: of events that name none and whose context names none; ``None``: each must.
+        source: channel of events that name none.
+        catalogs: of the app's own event types, beside the ready-made ones.
+        schema: of our tables on PostgreSQL.
+        allow_import: whether events older than 30 days are taken.
+        clock: microseconds since 1970 UTC.
+        entropy: that many random bytes.
+    """
+
+    def __init__(
+        self,
+        database: Any,
+        *,
+        organization: str | None = None,
+        source: str = "app",
+        catalogs: Iterable[type[Catalog]] = (),
+        schema: str = "public",
+        allow_import: bool = False,
+        clock: Callable[[], int] = _clock,
+        entropy: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self._database = database
+        self._schema = schema
+        known: CatalogSet = ready_made()
+        own = tuple(catalogs)
+        if own:
+            known = known.merge(CatalogSet.of(*own))
+        self.recorder = Recorder(
+            organization=organization,
+            source=source,
+            catalogs=lambda: known,
+            clock=clock,
+            entropy=entropy,
+            allow_import=allow_import,
+        )
+
+    def record(
+        self, target: Any, action: str | EventType, /, **fields: Unpack[Fields]
+    ) -> list[Recorded] | Awaitable[list[Recorded]] | None:
+        """Record an event in the transaction of a connection or session: both or neither.
+
+        Args:
+            target: an SQLAlchemy session or connection, a connection of psycopg, sqlite3 or aiosqlite.
+            action: dotted name, or an event type of a catalog.
+            **fields: of the event (docs/reference/event.md); what they leave out the context fills in.
+
+        Returns:
+            On a connection what became of it, awaitable where the connection is; ``None`` on a session, which
+            writes it at its next flush or commit.
+
+        Raises:
+            InvalidEvent: the actor is missing, or a rule is broken; nothing was written.
+            TypeError: the action came first, or a keyword is no field.
+            WrongTransaction: the target cannot be recorded with.
+        """
+        adapter = adapter_of(target)
+        draft = self.recorder.draft(action, fields)
+        return adapter.record(self.recorder, target, [draft], self._schema)
+
+    def register(self, cls: type, *, type: str, id: Attribute = "id", name: Attribute | None = None) -> None:
+        """Say what resource the objects of a class are.
+
+        Args:
+            cls: of the app.
+            type: of the resource, such as ``team``.
+            id: attribute, or a function of the object.
+            name: the same; ``None`` where there is none.
+        """
+        self.recorder.registered.add(cls, type=type, id=id, name=name)
+
+    def context(self, **fields: Unpack[ContextFields]) -> AbstractContextManager[scopes.Scope]:
+        """Fields of all events recorded within the block; see :func:`affidavit.recorder.context.context`."""
+        return scopes.context(**fields)
+
+    def actor(
+        self,
+        id: str | Actor,
+        *,
+        type: str = "user",
+        name: str | None = None,
+        email: str | None = None,
+    ) -> None:
+        """Say who acts from now on in this context; see :func:`affidavit.recorder.context.actor`."""
+        scopes.actor(id, type=type, name=name, email=email)

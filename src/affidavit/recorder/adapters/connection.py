@@ -1,0 +1,61 @@
+"""Connections of drivers: the event is written at once, in the transaction that the connection is in."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Any
+
+from affidavit.core.event import Draft
+from affidavit.core.row import Recorded
+from affidavit.recorder.adapters.driver import drive, drive_async
+from affidavit.recorder.recorder import Recorder
+
+__all__ = ["AiosqliteAdapter", "AsyncPsycopgAdapter", "PsycopgAdapter", "Sqlite3Adapter"]
+
+
+class Sqlite3Adapter:
+    """``sqlite3.Connection``."""
+
+    def record(self, recorder: Recorder, target: Any, drafts: list[Draft], schema: str) -> list[Recorded]:  # noqa: ARG002
+        """See :class:`affidavit.recorder.adapters.dispatch.Adapter`."""
+        from affidavit.recorder.adapters.sqlite import Sqlite3Driver
+
+        return drive(Sqlite3Driver(target), recorder.steps(drafts, "sqlite"))
+
+
+class AiosqliteAdapter:
+    """``aiosqlite.Connection``."""
+
+    def record(
+        self,
+        recorder: Recorder,
+        target: Any,
+        drafts: list[Draft],
+        schema: str,  # noqa: ARG002
+    ) -> Awaitable[list[Recorded]]:
+        """See :class:`affidavit.recorder.adapters.dispatch.Adapter`."""
+        from affidavit.recorder.adapters.sqlite import AiosqliteDriver
+
+        return drive_async(AiosqliteDriver(target), recorder.steps(drafts, "sqlite"))
+
+
+class PsycopgAdapter:
+    """``psycopg.Connection``."""
+
+    def record(self, recorder: Recorder, target: Any, drafts: list[Draft], schema: str) -> list[Recorded]:
+        """See :class:`affidavit.recorder.adapters.dispatch.Adapter`."""
+        from affidavit.recorder.adapters.psycopg import PsycopgDriver
+
+        return drive(PsycopgDriver(target, schema), recorder.steps(drafts, "postgresql"))
+
+
+class AsyncPsycopgAdapter:
+    """``psycopg.AsyncConnection``."""
+
+    def record(
+        self, recorder: Recorder, target: Any, drafts: list[Draft], schema: str
+    ) -> Awaitable[list[Recorded]]:
+        """See :class:`affidavit.recorder.adapters.dispatch.Adapter`."""
+        from affidavit.recorder.adapters.psycopg import AsyncPsycopgDriver
+
+        return drive_async(AsyncPsycopgDriver(target, schema), recorder.steps(drafts, "postgresql"))

@@ -1,0 +1,100 @@
+"""Who and where: what every event of a request, a task or a script has in common.
+
+A :class:`Scope` is a mutable object in a ``ContextVar``. Middleware puts a fresh one there, and whatever runs
+in that request fills it in, in a thread of its own as well: a value that was *set* in a copied context would
+be lost with the copy, an object that was *changed* is seen by all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Unpack
+
+from affidavit.core.event import Actor
+from affidavit.errors import ContextMissing
+from affidavit.recorder.fields import CONTEXT_FIELDS, ContextFields, person
+
+__all__ = ["Scope", "actor", "context", "current", "entered"]
+
+
+class Scope:
+    """Fields that events take where they do not say otherwise.
+
+    Attributes:
+        fields: by the names of the event's fields.
+    """
+
+    __slots__ = ("fields",)
+
+    def __init__(self, fields: Mapping[str, Any] = {}) -> None:
+        self.fields = dict(fields)
+
+    def update(self, **fields: Unpack[ContextFields]) -> None:
+        """Fill in what became known, such as the actor once the session was read.
+
+        Raises:
+            TypeError: a field that is no part of a context.
+        """
+        for name in fields:
+            if name not in CONTEXT_FIELDS:
+                raise TypeError(f"{name!r} is not part of a context; there are: {', '.join(CONTEXT_FIELDS)}")
+        self.fields.update(fields)
+
+
+_current: ContextVar[Scope | None] = ContextVar("affidavit_scope", default=None)
+
+
+def current() -> Scope | None:
+    """The scope of what runs now; ``None`` outside of any."""
+    return _current.get()
+
+
+@contextmanager
+def entered(scope: Scope) -> Iterator[Scope]:
+    """Make a scope the current one for the length of the block; then the one before comes back."""
+    token = _current.set(scope)
+    try:
+        yield scope
+    finally:
+        _current.reset(token)
+
+
+@contextmanager
+def context(**fields: Unpack[ContextFields]) -> Iterator[Scope]:
+    """Fields of all events that are recorded within the block; it nests, and inner fields win.
+
+    Args:
+        **fields: ``actor``, ``on_behalf_of``, ``session``, ``source``, ``organization``, ``project``,
+            ``parent_id``, ``ip``, ``location``, ``user_agent``, ``client``, ``ci``, ``request``,
+            ``trace_id``, ``span_id``.
+
+    Raises:
+        TypeError: a field that is no part of a context.
+    """
+    outer = _current.get()
+    scope = Scope(outer.fields if outer is not None else {})
+    scope.update(**fields)
+    with entered(scope):
+        yield scope
+
+
+def actor(id: str | Actor, *, type: str = "user", name: str | None = None, email: str | None = None) -> None:
+    """Say who acts, for the rest of the current scope.
+
+    Args:
+        id: of the person or program; or an :class:`~affidavit.core.event.Actor`.
+        type: ``user``, ``api_token``, ``oauth_client``, ``service``, ``agent`` or ``system``.
+        name: as it is now.
+        email: as it is now.
+
+    Raises:
+        ContextMissing: there is no scope: neither middleware nor ``with audit.context()`` is around.
+    """
+    scope = _current.get()
+    if scope is None:
+        raise ContextMissing(
+            "There is no context to put the actor into; add the middleware, or use: with audit.context()"
+        )
+    scope.update(actor=id if isinstance(id, Actor) else person(type, id, name, email))

@@ -1,0 +1,137 @@
+"""Makes events: fields and context in, checked rows and the statements that store them out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from affidavit.core.catalog import CatalogSet, EventType
+from affidavit.core.event import MAX_BATCH, Draft, Resource
+from affidavit.core.prepare import Frame, Rights, prepare
+from affidavit.core.row import Row
+from affidavit.core.statement import Steps, postgres_steps, sqlite_steps
+from affidavit.errors import FieldError, InvalidEvent, TooLarge
+from affidavit.recorder.context import current
+from affidavit.recorder.fields import draft_of
+from affidavit.recorder.registered import Registered
+
+__all__ = ["Recorder"]
+
+_RANDOM = 40
+
+
+def _nothing(_draft: Draft) -> Mapping[str, Any]:
+    return {}
+
+
+class Recorder:
+    """What is the same for every adapter.
+
+    Args:
+        organization: of events that name none; ``None`` asks each to.
+        source: of events that name none.
+        catalogs: gives the catalogs in force.
+        clock: microseconds since 1970 UTC.
+        entropy: that many random bytes.
+        enrich: context fields that follow from a draft.
+        allow_import: whether events older than 30 days are taken, and ``imported``.
+    """
+
+    def __init__(
+        self,
+        *,
+        organization: str | None,
+        source: str,
+        catalogs: Callable[[], CatalogSet],
+        clock: Callable[[], int],
+        entropy: Callable[[int], bytes],
+        enrich: Callable[[Draft], Mapping[str, Any]] = _nothing,
+        allow_import: bool = False,
+    ) -> None:
+        self.organization = organization
+        self.registered = Registered()
+        self._source = source
+        self._catalogs = catalogs
+        self.clock = clock
+        self.entropy = entropy
+        self._enrich = enrich
+        self._rights = Rights(may_import=allow_import, may_set_id=True)
+
+    def draft(self, action: str | EventType, fields: Mapping[str, Any]) -> Draft:
+        """What is recorded, from the keywords of the call and the context that it is made in.
+
+        Raises:
+            InvalidEvent: the actor is missing, or a field has none of its forms.
+        """
+        scope = current()
+        return draft_of(
+            action.action if isinstance(action, EventType) else action,
+            fields,
+            scope.fields if scope is not None else {},
+            organization=self.organization,
+            describe=self.describe,
+        )
+
+    def describe(self, value: object) -> Resource | None:
+        """The resource that an object is: as its class was registered, or as an ORM that has it says."""
+        return self.registered.describe(value)
+
+    def check(self, drafts: Sequence[Draft]) -> None:
+        """Raise now what :meth:`rows` would raise later.
+
+        Raises:
+            InvalidEvent: with every rule that is broken.
+        """
+        self.rows(drafts, lambda _organization: bytes(32))
+
+    def rows(self, drafts: Sequence[Draft], secret: Callable[[str], bytes]) -> list[Row]:
+        """Check drafts and make their rows.
+
+        Args:
+            drafts: at most 1,000.
+            secret: of an organization.
+
+        Raises:
+            InvalidEvent: with every rule that is broken; nothing was written.
+            TooLarge: more than 1,000 drafts.
+        """
+        if len(drafts) > MAX_BATCH:
+            raise TooLarge(f"At most {MAX_BATCH:,} events are recorded at once; these are {len(drafts):,}.")
+        frame = Frame(
+            None,
+            False,
+            self._source,
+            None,
+            self._rights,
+            self.clock(),
+            self._catalogs(),
+            secret,
+            self._enrich,
+        )
+        moment = frame.now - sum(draft.occurred_at is None and draft.id is None for draft in drafts)
+        rows: list[Row] = []
+        broken: list[FieldError] = []
+        for number, draft in enumerate(drafts):
+            moment += draft.occurred_at is None
+            pointer = "" if len(drafts) == 1 else f"/events/{number}"
+            try:
+                rows.append(
+                    prepare(draft, frame, pointer=pointer, moment=moment, random=self.entropy(_RANDOM))
+                )
+            except InvalidEvent as error:
+                broken += error.errors
+        if broken:
+            raise InvalidEvent(tuple(broken))
+        return rows
+
+    def steps(self, drafts: Sequence[Draft], dialect: str) -> Steps:
+        """The statements that record these drafts, on ``sqlite`` or ``postgresql``."""
+        if dialect == "postgresql":
+            return postgres_steps(drafts, lambda secret: self.rows(drafts, secret))
+        return sqlite_steps(
+            drafts,
+            lambda secret: self.rows(drafts, secret),
+            organization=lambda draft: draft.organization,
+            now=self.clock(),
+            entropy=self.entropy,
+        )
