@@ -52,10 +52,11 @@ class _PostgresDialect(Dialect):
         return _passes(column, *tests, _NON_ASCII.format(column=column), parameters=tuple(texts))
 
     def holds(self, column: str, name: str, value: str) -> Expression:
-        # Without the name: there may be white space between the two.
+        del name  # There may be white space between the two.
         return _passes(column, _HOLDS.format(column=column), parameters=(encode_group(value).decode(),))
 
     def holds_lower(self, column: str, name: str, value: str) -> Expression:
+        del name
         return _passes(column, _HOLDS_LOWER.format(column=column), parameters=(f'"{needle(value)}"',))
 
     def holds_key(self, column: str, name: str) -> Expression:
@@ -71,7 +72,7 @@ class _PostgresDialect(Dialect):
         return _passes("context", _HOLDS.format(column="context"), parameters=(f'"{beginning}.',))
 
     def surely_from(self, values: tuple[str, ...]) -> Expression | None:
-        # No search in the text is sure that what it finds is the address.
+        del values  # No search in the text is sure that what it finds is the address.
         return None
 
 

@@ -21,17 +21,31 @@ CREATE TABLE affidavit_terms (
 CREATE UNIQUE INDEX affidavit_terms_hash ON affidavit_terms (hash, id);
 CREATE TABLE affidavit_terms_default PARTITION OF affidavit_terms DEFAULT;
 
--- Makes the terms' month beside a month of events; what the default partition has of it goes there. Within the
--- caller's transaction, which has a lock_timeout.
-CREATE FUNCTION affidavit_terms_month(name text, low uuid, high uuid) RETURNS void
-    LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+-- Make a month of terms, before the first row of it is written, so that the default partition stays empty but for ids of
+-- no sensible time; drop one that has no events any more. Neither waits for a lock for more than 200 ms; the caller tries again.
+CREATE FUNCTION affidavit_terms_make(month date) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '200ms' SET timezone = 'UTC' AS $$
+DECLARE
+    name CONSTANT text := 'affidavit_terms_' || to_char(month, 'YYYYMM');
+    low  CONSTANT text := lpad(to_hex(extract(epoch FROM month)::bigint * 1000), 12, '0') || repeat('0', 20);
+    high CONSTANT text := lpad(to_hex(extract(epoch FROM month + interval '1 month')::bigint * 1000), 12, '0')
+                          || repeat('0', 20);
 BEGIN
-    EXECUTE format('CREATE TABLE %I (LIKE affidavit_terms INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', 'affidavit_terms_' || name);
-    LOCK TABLE affidavit_terms_default IN ACCESS EXCLUSIVE MODE;
+    IF month <> date_trunc('month', month) OR month NOT BETWEEN '2000-01-01' AND now() + interval '1 year' THEN
+        RAISE EXCEPTION 'no month is made for %', month USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    EXECUTE format('CREATE TABLE %I (LIKE affidavit_terms INCLUDING ALL)', name);
     EXECUTE format('WITH gone AS (DELETE FROM affidavit_terms_default WHERE id >= %L AND id < %L RETURNING hash, id)'
-                   ' INSERT INTO %I SELECT hash, id FROM gone', low, high, 'affidavit_terms_' || name);
-    EXECUTE format('ALTER TABLE affidavit_terms ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
-                   'affidavit_terms_' || name, low, high);
+                   ' INSERT INTO %I SELECT hash, id FROM gone', low, high, name);
+    EXECUTE format('ALTER TABLE affidavit_terms ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', name, low, high);
+END
+$$;
+
+CREATE FUNCTION affidavit_terms_drop(month date) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '200ms' AS $$
+BEGIN
+    LOCK TABLE ONLY affidavit_terms IN ACCESS EXCLUSIVE MODE;
+    EXECUTE format('DROP TABLE %I', 'affidavit_terms_' || to_char(month, 'YYYYMM'));
 END
 $$;
 
@@ -52,3 +66,17 @@ CREATE TABLE affidavit_emails (
     actor_id     text  COLLATE "C" NOT NULL,
     PRIMARY KEY (organization, hash, actor_id)
 );
+
+-- Take the whole index away; the follower makes it anew.
+CREATE FUNCTION affidavit_index_discard() RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '200ms' AS $$
+BEGIN
+    LOCK TABLE affidavit_terms, affidavit_hourly, affidavit_emails IN ACCESS EXCLUSIVE MODE;
+    DELETE FROM affidavit_index;
+    TRUNCATE affidavit_terms, affidavit_hourly, affidavit_emails;
+END
+$$;
+
+REVOKE ALL ON FUNCTION affidavit_terms_make(date) FROM PUBLIC;
+REVOKE ALL ON FUNCTION affidavit_terms_drop(date) FROM PUBLIC;
+REVOKE ALL ON FUNCTION affidavit_index_discard() FROM PUBLIC;
