@@ -15,14 +15,15 @@ from affidavit.core.row import COLUMNS, Recorded, Row, StoredEvent
 from affidavit.errors import IdConflict
 from affidavit.recorder.intake import Rights
 from affidavit.testing.author import NOW, Author, Clock, draft
-from affidavit.testing.conformance.suite import Suite, at_once
+from affidavit.testing.conformance.suite import Suite, at_once, seal
 from affidavit.testing.engine import Engine, Stores
 
 __all__ = ["EventStoreSuite"]
 
 
 def everything(stores: Stores) -> list[StoredEvent]:
-    """All events in recording order."""
+    """All events in recording order, once they have their places."""
+    seal(stores)
     return stores.events.after(0, 100_000)
 
 
@@ -155,6 +156,7 @@ class EventStoreSuite(Suite):
         rows = [author.row(occurred_at=NOW - age) for age in (0, 90_000_000_000_000, 5, 10**6, 1)]
         for row in rows:
             stores.events.insert([row])
+        seal(stores)
         read: list[StoredEvent] = []
         while page := stores.events.after(read[-1].seq if read else 0, 2):
             assert len(page) <= 2
@@ -207,11 +209,12 @@ class EventStoreSuite(Suite):
             return written
 
         def follow() -> list[bytes]:
-            store = engine.open(database).events
+            stores = engine.open(database)
             seen: list[bytes] = []
             place = 0
             while len(seen) < 3 * batches * 4:
-                for event in store.after(place, 64):
+                seal(stores)
+                for event in stores.events.after(place, 64):
                     seen.append(event.id)
                     place = event.seq
             return seen
