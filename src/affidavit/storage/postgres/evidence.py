@@ -7,22 +7,21 @@ names lead to ``pg_catalog`` and our schema only and which refuses to have rows 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 from affidavit import errors
 from affidavit.core.row import COLUMNS
 from affidavit.storage.evidence import Fault, RawEvent, RawLeaf, Record
-from affidavit.storage.postgres.connect import Address, Session, connect, translated, uid
+from affidavit.storage.postgres.connect import Address, uid
+from affidavit.storage.postgres.index_evidence import PostgresIndexEvidence
 from affidavit.storage.postgres.months import month_faults, step_faults
 from affidavit.storage.postgres.queue_check import queue_faults
-from affidavit.storage.postgres.schema import columns_of, describe, key_of, of_ours, schema_faults, wanted
+from affidavit.storage.postgres.reading import PIECE, Reading
+from affidavit.storage.postgres.schema import describe, of_ours, schema_faults, wanted
 from affidavit.storage.protocols import UNPLACED
 
-__all__ = ["PostgresEvidence", "PostgresLogEvidence", "Reading"]
+__all__ = ["PostgresEvidence", "PostgresIndexEvidence", "PostgresLogEvidence"]
 
-PIECE = 4_096
-"""Rows read in one transaction."""
 _LOOKED_FOR = 1_000
 """Events that are not where their leaf says, and are looked for in other organizations."""
 _SETTINGS_EVENTS = "(action LIKE 'access.%' OR action LIKE 'audit.%')"
@@ -42,74 +41,6 @@ _LATER = (
     " WHERE n.organization = t.organization AND n.incarnation > t.incarnation"
 )
 """A leaf of the same event in a later tree: the event was replaced, this leaf's own is gone."""
-_TEXT = 25
-"""The number of the type ``text`` in every server."""
-
-
-class Reading:
-    """One connection that only reads, opened at the first question.
-
-    Args:
-        address: of a database.
-    """
-
-    def __init__(self, address: Address) -> None:
-        self.address = address
-        self._session: Session | None = None
-        self._within = False
-
-    @property
-    def session(self) -> Session:
-        """The connection."""
-        if self._session is None:
-            self._session = connect(self.address, raw=True, name="affidavit fsck")
-        return self._session
-
-    @contextmanager
-    def moment(self) -> Iterator[Session]:
-        """One transaction, all of one moment; within another one it is that one's."""
-        if self._within:
-            yield self.session
-            return
-        with translated(self.address), self.session.transaction():
-            self.session.connection.execute(
-                b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY;"
-                b" SET LOCAL search_path = pg_catalog; SET LOCAL row_security = off;"
-                b" SET LOCAL statement_timeout = 0"
-            )
-            self._within = True
-            try:
-                yield self.session
-            finally:
-                self._within = False
-
-    def all(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """The rows of one statement."""
-        with self.moment() as session:
-            return session.execute(statement, parameters).fetchall()
-
-    def records(self, table: str, where: str = "", parameters: Sequence[Any] = ()) -> list[Record]:
-        """Rows of a table of ours in the order of its key."""
-        names = columns_of(table)
-        with self.moment() as session:
-            cursor = session.execute(
-                f"SELECT {', '.join(names)} FROM {table} {where} ORDER BY {', '.join(key_of(table))}",
-                parameters,
-            )
-            texts = {column.name for column in cursor.description or () if column.type_code == _TEXT}
-            return [
-                {
-                    name: value.decode("utf-8", "replace") if name in texts and value is not None else value
-                    for name, value in zip(names, row, strict=True)
-                }
-                for row in cursor
-            ]
-
-    def close(self) -> None:
-        """Close the connection."""
-        if self._session is not None:
-            self._session.close()
-            self._session = None
 
 
 class PostgresEvidence:
