@@ -19,11 +19,10 @@ from affidavit.log.keys import KeyFile
 from affidavit.log.prover import Prover
 from affidavit.log.witness_client import WitnessConflict, WitnessRefused, WitnessUnreachable
 from affidavit.storage.log import Published
-from affidavit.storage.sqlite.log_store import SqliteLog
 from affidavit.witness.rules import Refusal, StaleSize
 from affidavit.witness.trust import read_trusted
 from affidavit.witness.witness import Witness, open_key
-from tests.unit.log.test_sequencer import Log
+from tests.unit.log.test_sequencer import sqlite_log_in
 
 PATIENCE = 20
 QUICK = Pace(round=0.01, apart=0.0, heartbeat=3_600.0, timeout=5.0)
@@ -36,10 +35,10 @@ class World:
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder = folder
-        self.log = Log(folder)
+        self.log = sqlite_log_in(folder)
         self.keys = KeyFile(folder / "log.key", lambda count: b"\x05" * count, self.clock)
         self.keys.create()
-        self.store = SqliteLog(self.log.stores.database.log_path)
+        self.store = self.log.stores.log
         self.witnesses: dict[str, Ask] = {}
         self.lines: list[str] = []
         self.verifiers: dict[str, Verifier] = {}

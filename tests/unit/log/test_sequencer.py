@@ -19,9 +19,11 @@ from affidavit.errors import LogMismatch
 from affidavit.log.prover import Prover
 from affidavit.log.sequencer import Sequencer
 from affidavit.storage.log import Tree
-from affidavit.storage.sqlite.log_writer import SqliteLogWriter
 from affidavit.testing.author import Author, Clock
-from affidavit.testing.sqlite import SqliteEngine, SqliteStores
+from affidavit.testing.engine import Engine
+from affidavit.testing.postgres import PostgresEngine
+from affidavit.testing.sqlite import SqliteEngine
+from tests.postgres import Server
 
 GROUPS = ("actor", "resources", "context", "changes", "details")
 
@@ -68,14 +70,14 @@ def naive_root(entries: Sequence[bytes]) -> bytes:
 class Log:
     """One store, its sequencer, and what a stranger makes of both."""
 
-    def __init__(self, folder: Path) -> None:
-        self.clock = Clock()
+    def __init__(self, clock: Clock, engine: Engine) -> None:
+        self.clock = clock
         self.count = iter(range(1, 1000))
-        self.engine = SqliteEngine(folder, clock=self.clock)
-        self.path = Path(self.engine.create())
-        self.stores: SqliteStores = self.engine.open(str(self.path))
-        self.author = Author(self.clock)
-        self.writer = SqliteLogWriter(self.path, self.stores.database.log_path)
+        self.engine = engine
+        self.database = engine.create()
+        self.stores: Any = engine.open(self.database)
+        self.author = Author(clock)
+        self.writer: Any = self.stores.log_side()
         self.sequencer = self.new_sequencer()
 
     def new_sequencer(self) -> Sequencer:
@@ -115,8 +117,8 @@ class Log:
         assert (stored.size, frontier.root()) == (len(entries), naive_root(entries))
 
     def sql(self, statement: str, *values: object) -> None:
-        """Behind the program's back."""
-        connection = sqlite3.connect(self.path)
+        """Behind the program's back, on SQLite."""
+        connection = sqlite3.connect(self.database)
         with connection:
             connection.execute(statement, values)
         connection.close()
@@ -126,12 +128,34 @@ class Log:
         self.engine.close()
 
 
+def sqlite_log_in(folder: Path) -> Log:
+    """An empty one in files of this folder."""
+    clock = Clock()
+    return Log(clock, SqliteEngine(folder, clock=clock))
+
+
 @pytest.fixture
-def log(tmp_path: Path) -> Iterator[Log]:
-    """An empty one."""
-    made = Log(tmp_path)
+def sqlite_log(tmp_path: Path) -> Iterator[Log]:
+    """An empty one in a file."""
+    made = sqlite_log_in(tmp_path)
     yield made
     made.close()
+
+
+@pytest.fixture
+def postgres_log(postgres: Server) -> Iterator[Log]:
+    """An empty one on a server."""
+    clock = Clock()
+    made = Log(clock, PostgresEngine(postgres, clock=clock))
+    yield made
+    made.close()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def log(request: pytest.FixtureRequest) -> Log:
+    """An empty one on each engine."""
+    found: Log = request.getfixturevalue(f"{request.param}_log")
+    return found
 
 
 def test_every_event_becomes_the_next_leaf_of_its_organization(log: Log) -> None:
@@ -168,8 +192,9 @@ def test_a_restarted_sequencer_goes_on(log: Log) -> None:
     log.check("beta")
 
 
-def test_what_cannot_be_encoded_gets_an_invalid_leaf_and_an_alarm(log: Log) -> None:
+def test_what_cannot_be_encoded_gets_an_invalid_leaf_and_an_alarm(sqlite_log: Log) -> None:
     """A row that somebody wrote by SQL never stops the queue, and is named."""
+    log = sqlite_log
     log.record("acme")
     columns = (
         "(id, version, organization, action, outcome, severity, source, imported, actor, resources, context,"
@@ -200,7 +225,7 @@ def test_what_cannot_be_encoded_gets_an_invalid_leaf_and_an_alarm(log: Log) -> N
     assert log.catch_up() == 10
     assert log.tree().size == 9
     assert log.tree(INSTANCE).size == 1, "a row of no organization stands in the instance's tree"
-    alarms = log.stores.log.alarms()
+    alarms = log.writer.alarms()
     assert [alarm.kind for alarm in alarms] == ["invalid_leaf"] * 8
     assert {alarm.text.split(": ")[1].split(".")[0] for alarm in alarms} >= {
         "action must be a dotted name",
@@ -209,15 +234,16 @@ def test_what_cannot_be_encoded_gets_an_invalid_leaf_and_an_alarm(log: Log) -> N
     }
 
 
-def test_text_that_is_not_utf8_does_not_stop_the_queue(log: Log) -> None:
+def test_text_that_is_not_utf8_does_not_stop_the_queue(sqlite_log: Log) -> None:
     """SQLite stores any bytes as text."""
+    log = sqlite_log
     log.record("acme")
     log.sql("DROP TRIGGER affidavit_events_update")
     log.sql(
         "UPDATE affidavit_events SET details = CAST(x'7b226d65746164617461223a7b2278223a22ff227d7d' AS TEXT)"
     )
     assert log.catch_up() == 1
-    (alarm,) = log.stores.log.alarms()
+    (alarm,) = log.writer.alarms()
     assert "details is not of its shape" in alarm.text
 
 

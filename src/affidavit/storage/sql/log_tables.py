@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 from affidavit.core.merkle import HASH_SIZE, Frontier
 from affidavit.core.times import HOUR
+from affidavit.core.unsound import Malformed
+from affidavit.errors import LogMismatch
 from affidavit.storage.log import Alarm, Manifest, Published, Tree
 from affidavit.storage.sql.database import Connection
 
@@ -65,7 +67,12 @@ def unpublished(log: Connection, after: int, limit: int) -> list[tuple[Tree, Fro
 def _with_frontier(row: tuple[object, ...]) -> tuple[Tree, Frontier]:
     *columns, packed = row
     tree = tree_of(columns)
-    return tree, unpack_frontier(tree.size, packed)  # type: ignore[arg-type]
+    try:
+        return tree, unpack_frontier(tree.size, packed)  # type: ignore[arg-type]
+    except Malformed as error:
+        raise LogMismatch(
+            f"The size of {tree.origin} or its frontier was edited ({error}). See: affidavit fsck"
+        ) from error
 
 
 def publish(log: Connection, checkpoint: Published) -> None:
