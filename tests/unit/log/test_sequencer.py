@@ -104,7 +104,8 @@ class Log:
 
     def tree(self, organization: str = "acme") -> Tree:
         """The newest one of an organization."""
-        return self.stores.log.trees(organization)[-1]
+        found: Tree = self.stores.log.trees(organization)[-1]
+        return found
 
     def check(self, organization: str = "acme") -> None:
         """The tree is the one that the definition gives for these events."""
