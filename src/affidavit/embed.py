@@ -91,8 +91,7 @@ class Audit:
             WrongTransaction: the target cannot be recorded with.
         """
         adapter = adapter_of(target)
-        draft = self.recorder.draft(action, fields)
-        return adapter.record(self.recorder, target, [draft], self._schema)
+        return adapter.record(self.recorder, target, [self.recorder.said(action, fields)], self._schema)
 
     def register(self, cls: type, *, type: str, id: Attribute = "id", name: Attribute | None = None) -> None:
         """Say what resource the objects of a class are.

@@ -180,10 +180,10 @@ def _arguments(draft: Draft, row: Row) -> tuple[Any, ...]:
         *(values[_AT[name]] for name in ("organization", "action")),
         moment,
         *(values[_AT[name]] for name in ("outcome", "severity", "source", "project")),
-        None if parent is None else UUID(bytes=parent),
+        None if parent is None else str(UUID(bytes=parent)),
         draft.idempotency_key,
         *(values[_AT[name]] for name in ("actor", "resources", "context", "changes", "details", "secret")),
-        UUID(bytes=row.id) if named and draft.id is not None else None,
+        str(UUID(bytes=row.id)) if named and draft.id is not None else None,
     )
 
 

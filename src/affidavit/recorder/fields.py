@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypedDict, get_args
+from typing import Any, NamedTuple, TypedDict, get_args
 from uuid import UUID
+
+import msgspec
 
 from affidavit.core.event import (
     CI,
@@ -28,9 +30,12 @@ __all__ = [
     "ContextFields",
     "Fields",
     "ResourceLike",
+    "Said",
     "anonymous",
     "draft_of",
+    "merged",
     "person",
+    "plain",
     "system",
 ]
 
@@ -101,38 +106,56 @@ def person(type: str, id: str, name: str | None = None, email: str | None = None
     return Actor(type=type, id=str(id), name=name, email=email)  # type: ignore[arg-type]
 
 
-def draft_of(
-    action: str,
-    fields: Mapping[str, Any],
-    context: Mapping[str, Any],
-    *,
-    organization: str | None,
-    describe: Callable[[object], Resource | None],
-) -> Draft:
-    """The draft of what was said, what the context says, and what stands behind both.
+class Said(NamedTuple):
+    """What a caller said, with the context of that moment.
 
-    Args:
+    Attributes:
         action: dotted name.
-        fields: keywords of the call; they win.
-        context: fields of the scope.
-        organization: where neither names one.
-        describe: the resource that an object of the caller is, ``None`` where that is not known.
+        fields: of the event, by name, in the forms of :class:`Fields`.
+    """
+
+    action: str
+    fields: Mapping[str, Any]
+
+
+def merged(fields: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, Any]:
+    """The keywords of a call over the fields of its context.
 
     Raises:
-        InvalidEvent: a field has none of the forms that it may have.
         TypeError: a keyword that is no field.
     """
     for name in fields:
         if name not in _FIELDS:
             raise TypeError(f"{name!r} is no field of an event")
-    said: dict[str, Any] = {**context, **fields}
+    return {**context, **fields}
+
+
+def draft_of(
+    action: str,
+    fields: Mapping[str, Any],
+    *,
+    organization: str | None,
+    describe: Callable[[object], Resource | None],
+) -> Draft:
+    """The draft of what was said.
+
+    Args:
+        action: dotted name.
+        fields: of :func:`merged`.
+        organization: where they name none.
+        describe: the resource that an object of the caller is, ``None`` where that is not known.
+
+    Raises:
+        InvalidEvent: a field has none of the forms that it may have.
+    """
+    said: dict[str, Any] = dict(fields)
     resources = [_resource(each, "resources", describe) for each in said.pop("resources", ())]
     if (first := said.pop("resource", None)) is not None:
         resources.insert(0, _resource(first, "resource", describe))
     if (changes := said.pop("changes", None)) is not None:
         said["changes"] = _changes(changes)
     if (metadata := said.pop("metadata", None)) is not None:
-        said["metadata"] = dict(metadata)
+        said["metadata"] = plain(dict(metadata), "metadata")
     said.setdefault("organization", organization)
     if said.get("actor") is None:
         raise _bad(
@@ -140,10 +163,23 @@ def draft_of(
             "required",
             "say who did it: actor=..., a context, system(name) or anonymous",
         )
+    return Draft(action=action, resources=tuple(resources), **said)
+
+
+def plain(value: Any, where: str) -> Any:
+    """A value as JSON has it: times and UUIDs as text, decimals as text, enums as their values.
+
+    Args:
+        value: of the caller.
+        where: for the message.
+
+    Raises:
+        InvalidEvent: it holds something that JSON cannot say.
+    """
     try:
-        return Draft(action=action, resources=tuple(resources), **said)
-    except TypeError as error:
-        raise _bad("", "type", str(error)) from error
+        return msgspec.to_builtins(value, str_keys=True)
+    except (TypeError, ValueError) as error:
+        raise _bad(where, "json", f"cannot be written as JSON: {error}", type(value).__name__) from error
 
 
 def _resource(value: object, field: str, describe: Callable[[object], Resource | None]) -> Resource:
@@ -170,13 +206,16 @@ def _changes(changes: object) -> dict[str, Change]:
 
 
 def _change(name: str, value: object) -> Change:
+    where = f"changes/{name}"
     if isinstance(value, Change):
-        return value
-    if isinstance(value, Mapping) and set(value) <= {"old", "new"}:
-        return Change(old=value.get("old"), new=value.get("new"))
-    if isinstance(value, tuple | list) and len(value) == 2:
-        return Change(old=value[0], new=value[1])
-    raise _bad(f"changes/{name}", "type", "must be (old, new)", type(value).__name__)
+        old, new = value.old, value.new
+    elif isinstance(value, Mapping) and set(value) <= {"old", "new"}:
+        old, new = value.get("old"), value.get("new")
+    elif isinstance(value, tuple | list) and len(value) == 2:
+        old, new = value
+    else:
+        raise _bad(where, "type", "must be (old, new)", type(value).__name__)
+    return Change(old=plain(old, f"{where}/old"), new=plain(new, f"{where}/new"))
 
 
 def _bad(field: str, rule: str, message: str, value: Any = None) -> InvalidEvent:

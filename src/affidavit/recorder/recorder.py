@@ -12,7 +12,7 @@ from affidavit.core.row import Row
 from affidavit.core.statement import Steps, postgres_steps, sqlite_steps
 from affidavit.errors import FieldError, InvalidEvent, TooLarge
 from affidavit.recorder.context import current
-from affidavit.recorder.fields import draft_of
+from affidavit.recorder.fields import Said, draft_of, merged
 from affidavit.recorder.registered import Registered
 
 __all__ = ["Recorder"]
@@ -57,19 +57,31 @@ class Recorder:
         self._enrich = enrich
         self._rights = Rights(may_import=allow_import, may_set_id=True)
 
-    def draft(self, action: str | EventType, fields: Mapping[str, Any]) -> Draft:
-        """What is recorded, from the keywords of the call and the context that it is made in.
+    def said(self, action: str | EventType, fields: Mapping[str, Any]) -> Said:
+        """What is to be recorded, with the context of this moment: a draft can be made of it later.
+
+        Raises:
+            TypeError: a keyword is no field.
+        """
+        name = action.action if isinstance(action, EventType) else action
+        scope = current()
+        return Said(name, merged(fields, scope.fields if scope is not None else {}))
+
+    def draft(self, said: Said, describe: Callable[[object], Resource | None] | None = None) -> Draft:
+        """The draft of what was said.
+
+        Args:
+            said: by the caller.
+            describe: the resource that an object is; by default what is registered.
 
         Raises:
             InvalidEvent: the actor is missing, or a field has none of its forms.
         """
-        scope = current()
         return draft_of(
-            action.action if isinstance(action, EventType) else action,
-            fields,
-            scope.fields if scope is not None else {},
+            said.action,
+            said.fields,
             organization=self.organization,
-            describe=self.describe,
+            describe=describe or self.describe,
         )
 
     def describe(self, value: object) -> Resource | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
-from affidavit.core.event import Draft
 from affidavit.core.row import Recorded
+from affidavit.core.statement import Steps
 from affidavit.recorder.adapters.driver import drive, drive_async
+from affidavit.recorder.fields import Said
 from affidavit.recorder.recorder import Recorder
 
 __all__ = ["AiosqliteAdapter", "AsyncPsycopgAdapter", "PsycopgAdapter", "Sqlite3Adapter"]
@@ -16,11 +17,11 @@ __all__ = ["AiosqliteAdapter", "AsyncPsycopgAdapter", "PsycopgAdapter", "Sqlite3
 class Sqlite3Adapter:
     """``sqlite3.Connection``."""
 
-    def record(self, recorder: Recorder, target: Any, drafts: list[Draft], schema: str) -> list[Recorded]:  # noqa: ARG002
+    def record(self, recorder: Recorder, target: Any, said: Sequence[Said], schema: str) -> list[Recorded]:  # noqa: ARG002
         """See :class:`affidavit.recorder.adapters.dispatch.Adapter`."""
         from affidavit.recorder.adapters.sqlite import Sqlite3Driver
 
-        return drive(Sqlite3Driver(target), recorder.steps(drafts, "sqlite"))
+        return drive(Sqlite3Driver(target), _steps(recorder, said, "sqlite"))
 
 
 class AiosqliteAdapter:
@@ -30,32 +31,42 @@ class AiosqliteAdapter:
         self,
         recorder: Recorder,
         target: Any,
-        drafts: list[Draft],
+        said: Sequence[Said],
         schema: str,  # noqa: ARG002
     ) -> Awaitable[list[Recorded]]:
         """See :class:`affidavit.recorder.adapters.dispatch.Adapter`."""
         from affidavit.recorder.adapters.sqlite import AiosqliteDriver
 
-        return drive_async(AiosqliteDriver(target), recorder.steps(drafts, "sqlite"))
+        return drive_async(AiosqliteDriver(target), _steps(recorder, said, "sqlite"))
 
 
 class PsycopgAdapter:
     """``psycopg.Connection``."""
 
-    def record(self, recorder: Recorder, target: Any, drafts: list[Draft], schema: str) -> list[Recorded]:
+    def record(self, recorder: Recorder, target: Any, said: Sequence[Said], schema: str) -> list[Recorded]:
         """See :class:`affidavit.recorder.adapters.dispatch.Adapter`."""
         from affidavit.recorder.adapters.psycopg import PsycopgDriver
 
-        return drive(PsycopgDriver(target, schema), recorder.steps(drafts, "postgresql"))
+        return drive(
+            PsycopgDriver(target, schema),
+            _steps(recorder, said, "postgresql"),
+        )
 
 
 class AsyncPsycopgAdapter:
     """``psycopg.AsyncConnection``."""
 
     def record(
-        self, recorder: Recorder, target: Any, drafts: list[Draft], schema: str
+        self, recorder: Recorder, target: Any, said: Sequence[Said], schema: str
     ) -> Awaitable[list[Recorded]]:
         """See :class:`affidavit.recorder.adapters.dispatch.Adapter`."""
         from affidavit.recorder.adapters.psycopg import AsyncPsycopgDriver
 
-        return drive_async(AsyncPsycopgDriver(target, schema), recorder.steps(drafts, "postgresql"))
+        return drive_async(
+            AsyncPsycopgDriver(target, schema),
+            _steps(recorder, said, "postgresql"),
+        )
+
+
+def _steps(recorder: Recorder, said: Sequence[Said], dialect: str) -> Steps:
+    return recorder.steps([recorder.draft(each) for each in said], dialect)

@@ -6,15 +6,15 @@ once an object of theirs is there.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
-from affidavit.core.event import Draft
 from affidavit.core.row import Recorded
 from affidavit.errors import WrongTransaction
 
 if TYPE_CHECKING:
+    from affidavit.recorder.fields import Said
     from affidavit.recorder.recorder import Recorder
 
 __all__ = ["Adapter", "adapter_of"]
@@ -24,14 +24,14 @@ class Adapter(Protocol):
     """Records on one kind of connection or session."""
 
     def record(
-        self, recorder: Recorder, target: Any, drafts: list[Draft], schema: str
+        self, recorder: Recorder, target: Any, said: Sequence[Said], schema: str
     ) -> list[Recorded] | Awaitable[list[Recorded]] | None:
         """Record within the target's transaction.
 
         Args:
             recorder: makes the statements.
             target: the connection or session.
-            drafts: checked already.
+            said: what is to be recorded, one event each.
             schema: of our tables on PostgreSQL.
 
         Returns:
@@ -39,6 +39,7 @@ class Adapter(Protocol):
             are queued and written at the flush or commit that follows.
 
         Raises:
+            InvalidEvent: a rule is broken; nothing was written.
             WrongTransaction: it is closed, or of a kind that cannot keep the promise.
         """
         ...
