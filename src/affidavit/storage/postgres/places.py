@@ -66,7 +66,7 @@ class _Asked:
             narrowed.append(Expression("recorded_at <= ?", (as_of,)))
         self.row = "".join(f" AND {each.sql}" for each in narrowed)
         self.parameters = [p for each in narrowed for p in each.parameters]
-        self.ids = within(id_range(filter_), "{}.id")
+        self.ids = within(id_range(filter_))
 
     def read(self, snapshot: Snapshot, where: str, parameters: list[Any], limit: int) -> list[StoredEvent]:
         """Those of the places that may match, in their order; each is checked by the caller."""
@@ -112,7 +112,7 @@ def _window(
     snapshot: Snapshot, asked: _Asked, place: int, upper: int, need: int
 ) -> tuple[list[StoredEvent], int]:
     """Events between two places, and the place up to which they are all."""
-    tests = f"l.seq > ? AND l.seq <= ? AND {asked.ids.format('l')}"
+    tests = f"l.seq > ? AND l.seq <= ? AND {asked.ids}"
     parameters: list[Any] = [place, upper]
     if asked.organizations is not None:
         tests += " AND l.tree IN (SELECT tree FROM affidavit_trees WHERE organization = ANY(?) OFFSET 0)"
@@ -127,7 +127,7 @@ def _pending(snapshot: Snapshot, asked: _Asked) -> list[StoredEvent]:
     events = asked.read(
         snapshot,
         f"(SELECT seq, organization, id FROM affidavit_pending q"
-        f" WHERE {asked.ids.format('q')}{some} ORDER BY seq) p",
+        f" WHERE {asked.ids}{some} ORDER BY seq) p",
         [] if asked.organizations is None else [asked.organizations],
         MOST_PENDING + 1,
     )
