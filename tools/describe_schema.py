@@ -23,8 +23,14 @@ def written(url: str, schema: str = "public") -> str:
             objects, parts = describe(session)
     finally:
         session.close()
-    ours = {name: objects[name] for name in sorted(objects) if name not in parts}
+    ours = {name: _in_order(objects[name]) for name in sorted(objects) if name not in parts}
     return json.dumps(ours, indent=1, ensure_ascii=False) + "\n"
+
+
+def _in_order(facts: dict[str, str]) -> dict[str, str]:
+    """The table and its columns as they stand, the rest by name."""
+    first = [name for name in facts if name == "table" or name.startswith("column ")]
+    return {name: facts[name] for name in (*first, *sorted(facts.keys() - set(first)))}
 
 
 if __name__ == "__main__":

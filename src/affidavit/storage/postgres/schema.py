@@ -97,7 +97,7 @@ _RELATIONS = """
 SELECT c.oid, c.relname, c.relkind, c.relpersistence, c.relrowsecurity, c.relforcerowsecurity,
        (SELECT p.relname FROM pg_inherits i JOIN pg_class p ON p.oid = i.inhparent WHERE i.inhrelid = c.oid),
        pg_get_expr(c.relpartbound, c.oid), pg_get_partkeydef(c.oid), array_to_string(c.reloptions, ', '),
-       c.relnamespace::regnamespace::text
+       (SELECT nspname FROM pg_namespace n WHERE n.oid = c.relnamespace)
 FROM pg_class c
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'c', 'S') AND c.relpersistence <> 't'
   AND ((c.relnamespace = ?::regnamespace AND (c.relname LIKE 'affidavit\\_%' OR c.relname = ANY(?::text[])))
@@ -182,7 +182,7 @@ def describe(session: Session) -> Described:
         if _text(row[2]) in "vm":
             (definition,) = session.execute("SELECT pg_get_viewdef(?::oid)", (row[0],)).fetchone() or ("",)
             text = _unqualified(_text(definition))
-            shown = " of affidavit_events" if " affidavit_events " in text else ""
+            shown = " of affidavit_events" if re.search(r"\baffidavit_events\b", text) else ""
             objects[names[row[0]]]["view"] += f"{shown} {_digest(text)}"
     for function in session.execute(_FUNCTIONS, (quoted,)):
         objects[_text(function[0])] = {"function": _function(function, session.address.schema)}
@@ -194,7 +194,7 @@ def describe(session: Session) -> Described:
 
 def _name(row: Sequence[Any], schema: str) -> str:
     """A name of another schema keeps it: it can only be a partition that somebody attached."""
-    home = _text(row[10]).strip('"')
+    home = _text(row[10])
     return _text(row[1]) if home == schema else f"{home}.{_text(row[1])}"
 
 
