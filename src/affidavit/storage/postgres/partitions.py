@@ -1,8 +1,8 @@
 """The months of the event table: made ahead, filled from the default partition, dropped when they are empty.
 
-The functions that do it stand in ``migrations/0006_partitions.sql`` and belong to the owner of the tables. None
-of them waits for a lock for longer than 200 ms, because whoever records would wait behind it; here they are
-called again, with pauses in which recording goes on.
+The functions that do it stand in ``migrations/0006_partitions.sql`` and belong to the owner of the tables.
+None of them waits for a lock for longer than 200 ms, because whoever records would wait behind it; here they
+are called again, with pauses in which recording goes on.
 """
 
 from __future__ import annotations
@@ -26,15 +26,16 @@ LOOK = 1.0
 """Seconds between two looks at the default partition."""
 DROP = 60.0
 """Seconds between two looks for months that were pruned."""
-LONGEST_PAUSE = 30.0
-"""Seconds that a try is put off at most, where one after the other did not get its locks."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
+"""Seconds that a try is put off, doubled each time, where one after the other did not get its locks."""
 TRIES = 10
 """How often the months of an import are tried, 200 ms each; without them it goes to the default partition."""
 PAUSE = 0.3
 """Seconds between two tries of an import."""
 FEWEST, MOST = 100, 20_000
-"""Rows of the default partition that are moved at once; as many as :data:`SHORT` and :data:`LONG` allow."""
-SHORT, LONG = 0.05, 0.12
+"""Rows of the default partition that are moved at once: more where that took less than :data:`SHORT`
+microseconds, fewer where more than :data:`LONG`."""
+SHORT, LONG = 50_000, 100_000
 
 
 class Month(NamedTuple):
@@ -92,8 +93,8 @@ class Partitions:
         self._fence = fence
         self._monotonic = monotonic
         self._session: Session | None = None
-        self._look_at = self._drop_at = 0.0
-        self._pause = LOOK
+        self._look_at = self._drop_at = self._import_at = 0.0
+        self._pause = FIRST_PAUSE
         self._rows = 500
         self._known: frozenset[date] = frozenset()
 
@@ -107,10 +108,10 @@ class Partitions:
             with translated(self._address):
                 more = self._work(self._connected())
         except StorageBusy:
+            self._look_at = self._monotonic() + self._pause
             self._pause = min(2 * self._pause, LONGEST_PAUSE)
-            self._look_at = now + self._pause
             return False
-        self._pause = LOOK
+        self._pause = FIRST_PAUSE
         if more:
             self._look_at = now
         return more
@@ -121,14 +122,16 @@ class Partitions:
         Where a lock cannot be had the events go to the default partition, and are moved from there later.
         """
         wanted = {_month_of(microseconds_of(each)) for each in ids} - self._known
-        if not wanted:
+        if not wanted or self._monotonic() < self._import_at:
             return
         with translated(self._address):
             session = self._connected()
             last = _plus(_today(session), AHEAD)
-            for month in sorted(each for each in wanted if FIRST <= each <= last):
-                self._patiently(session, month)
-        self._known |= wanted
+        for month in sorted(wanted):
+            if FIRST <= month <= last and not self._patiently(session, month):
+                self._import_at = self._monotonic() + LONGEST_PAUSE
+                return
+            self._known |= {month}
 
     def made(self) -> Months:
         """The months that are attached now."""
@@ -180,26 +183,27 @@ class Partitions:
         with session.transaction():
             if self._fence is not None:
                 self._fence(session)
-            begun = self._monotonic()
-            (complete,) = session.execute(
-                "SELECT affidavit_month_make(?, ?)", (month, self._rows)
-            ).fetchone() or (1,)
-            took = self._monotonic() - begun
-        if took < SHORT:
+            complete, held = session.execute(
+                "SELECT complete, held FROM affidavit_month_make(?, ?)", (month, self._rows)
+            ).fetchone() or (1, 0)
+        if held < SHORT:
             self._rows = min(2 * self._rows, MOST)
-        elif took > LONG:
+        elif held > LONG:
             self._rows = max(self._rows // 2, FEWEST)
         return bool(complete)
 
-    def _patiently(self, session: Session, month: date) -> None:
-        for attempt in range(TRIES):
+    def _patiently(self, session: Session, month: date) -> bool:
+        """Make a month; whether its locks could be had."""
+        refused = 0
+        while refused < TRIES:
             try:
                 with translated(self._address):
                     if self._make(session, month):
-                        return
+                        return True
             except StorageBusy:
-                if attempt + 1 < TRIES:
-                    time.sleep(PAUSE)
+                refused += 1
+                time.sleep(PAUSE)
+        return False
 
     def _drop(self, session: Session) -> bool:
         """Drop a month that is over, that a closed range reaches into, and in which nothing stands."""

@@ -123,8 +123,8 @@ $$;
 
 -- Make a month, with what stands of it in the default partition. Of many rows only the newest `most` are moved, and the
 -- month begins with the oldest of these; the next call goes on. Every event stands in exactly one partition at any moment.
--- Whether the month is complete.
-CREATE FUNCTION affidavit_month_make(month date, most integer) RETURNS boolean
+-- Whether the month is complete, and for how many microseconds others had to wait.
+CREATE FUNCTION affidavit_month_make(month date, most integer, OUT complete boolean, OUT held bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '200ms' SET timezone = 'UTC' AS $$
 DECLARE
     name   CONSTANT text := 'affidavit_events_' || to_char(month, 'YYYYMM');
@@ -132,18 +132,21 @@ DECLARE
     beyond CONSTANT uuid := affidavit_month_start((month + interval '1 month')::date);
     upto   uuid;                                     -- rows from here on stand in the month already
     begins uuid;                                     -- with which it will begin
+    since  timestamptz;
 BEGIN
+    complete := true;
+    held := 0;
     IF month <> date_trunc('month', month) OR month NOT BETWEEN '2000-01-01' AND now() + interval '1 year' OR most < 1 THEN
         RAISE EXCEPTION 'no month is made for %, % rows at once', month, most USING ERRCODE = 'invalid_parameter_value';
     END IF;
     SELECT low INTO upto FROM affidavit_months WHERE part = name;
     IF upto = first THEN
-        RETURN true;
+        RETURN;
     END IF;
     LOCK TABLE affidavit_months IN SHARE ROW EXCLUSIVE MODE;
     SELECT low INTO upto FROM affidavit_months WHERE part = name;
     IF upto = first THEN
-        RETURN true;
+        RETURN;
     END IF;
     -- While a month is attached, a recorder that has chosen the default partition for it would fail: nobody may be on the
     -- way there. Into months to come nobody records; who did would be waited for.
@@ -153,6 +156,7 @@ BEGIN
           OR EXISTS (SELECT FROM affidavit_events_default WHERE id >= first AND id < beyond) THEN
         LOCK TABLE ONLY affidavit_events IN SHARE ROW EXCLUSIVE MODE;
     END IF;
+    since := clock_timestamp();
     IF upto IS NULL THEN
         EXECUTE format('CREATE TABLE %I (LIKE affidavit_events INCLUDING ALL)', name);
         EXECUTE format('CREATE TRIGGER affidavit_events_truncate BEFORE TRUNCATE ON %I'
@@ -171,9 +175,10 @@ BEGIN
     END IF;
     IF EXISTS (SELECT FROM affidavit_events_default WHERE id >= begins AND id < upto) THEN
         INSERT INTO affidavit_permit VALUES ('*', 'move', name, begins, upto);
-        EXECUTE format('INSERT INTO %I SELECT * FROM affidavit_events_default WHERE id >= $1 AND id < $2', name)
-            USING begins, upto;
+        EXECUTE format('ALTER TABLE %I RENAME TO affidavit_events_arriving', name);
+        INSERT INTO affidavit_events_arriving SELECT * FROM affidavit_events_default WHERE id >= begins AND id < upto;
         DELETE FROM affidavit_events_default WHERE id >= begins AND id < upto;
+        EXECUTE format('ALTER TABLE affidavit_events_arriving RENAME TO %I', name);
         DELETE FROM affidavit_permit WHERE kind = 'move';
         INSERT INTO affidavit_unfreed VALUES ('affidavit_events_default')
             ON CONFLICT (part) DO UPDATE SET marks = affidavit_unfreed.marks + 1;
@@ -182,7 +187,8 @@ BEGIN
     INSERT INTO affidavit_months VALUES (name, begins, beyond)
         ON CONFLICT (part) DO UPDATE SET low = excluded.low;
     UPDATE affidavit_partitioning SET version = version + 1;
-    RETURN begins = first;
+    complete := begins = first;
+    held := extract(epoch FROM clock_timestamp() - since) * 1000000;
 END
 $$;
 
@@ -224,5 +230,6 @@ REVOKE ALL ON FUNCTION affidavit_month_make(date, integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION affidavit_month_drop(text) FROM PUBLIC;
 
 -- This month and three ahead.
-SELECT affidavit_month_make((date_trunc('month', now() AT TIME ZONE 'UTC') + step * interval '1 month')::date, 1000)
-FROM generate_series(0, 3) step;
+SELECT made.complete
+FROM generate_series(0, 3) step,
+     affidavit_month_make((date_trunc('month', now() AT TIME ZONE 'UTC') + step * interval '1 month')::date, 1000) made;
