@@ -179,19 +179,28 @@ def connect(address: Address, *, raw: bool = False, name: str = "affidavit") -> 
     if not readable(address.url):
         raise errors.StorageError(f"The database URL {masked(address.url)} cannot be read: {HOW}.")
     with translated(address):
-        connection = psycopg.connect(
-            address.url,
-            autocommit=True,
-            prepare_threshold=None,
-            connect_timeout=CONNECT_SECONDS,
-            application_name=name,
-            client_encoding="UTF8",
-        )
+        connection = psycopg.connect(address.url, **options(name))
     # Whatever the database's default is: statements here wait for each other's rows and then look again.
     connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+    adapt(connection, raw=raw)
+    return Session(connection, address)
+
+
+def options(name: str) -> dict[str, Any]:
+    """How every connection is opened; ``name`` is what the database shows for it."""
+    return {
+        "autocommit": True,
+        "prepare_threshold": None,
+        "connect_timeout": CONNECT_SECONDS,
+        "application_name": name,
+        "client_encoding": "UTF8",
+    }
+
+
+def adapt(connection: psycopg.abc.AdaptContext, *, raw: bool = False) -> None:
+    """Let values come out of a connection as this folder has them; see :func:`connect`."""
     for kind, loader in (*_LOADERS, *(_RAW if raw else ())):
         connection.adapters.register_loader(kind, loader)
-    return Session(connection, address)
 
 
 class Pool:
@@ -253,7 +262,7 @@ class Pool:
                 session, since = self._idle.pop() if self._idle else (None, 0.0)
             if session is None:
                 return self._opens(self.address, raw=self._raw)
-            if since >= oldest and _alive(session):
+            if since >= oldest and alive(session.connection):
                 return session
             session.close()
 
@@ -273,15 +282,16 @@ class Pool:
             session.close()
 
 
-def _alive(session: Session) -> bool:
+def alive(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
     """Whether the server has not hung up: an idle connection has nothing to read, a closed one its end."""
-    if session.broken:
+    if connection.closed or connection.broken:
         return False
     try:
-        readable, _, _ = select.select([session.connection.fileno()], [], [], 0)
+        waiting = select.poll()  # select() takes no descriptor above 1,023
+        waiting.register(connection.fileno(), select.POLLIN)
+        return not waiting.poll(0)
     except (OSError, ValueError, psycopg.Error):
         return False
-    return not readable
 
 
 _KINDS: tuple[tuple[tuple[type[psycopg.Error], ...], type[errors.StorageError], str], ...] = (
