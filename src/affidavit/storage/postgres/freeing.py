@@ -37,6 +37,7 @@ _SMALL = ("affidavit_tasks", "affidavit_tokens", "affidavit_sessions", "affidavi
 _OWNED = (
     "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
     " WHERE n.nspname = ? AND c.relname = ANY(?) AND NOT pg_has_role(c.relowner, 'USAGE')"
+    " AND NOT (SELECT pg_has_role(datdba, 'USAGE') FROM pg_database WHERE datname = current_database())"
 )
 _MAINTAINED = f"{_OWNED} AND NOT has_table_privilege(c.oid, 'MAINTAIN')"
 _OLDEST = (
@@ -154,8 +155,8 @@ def _may_vacuum(session: Session, tables: Sequence[str]) -> None:
     if found is not None:
         raise StorageReadOnly(
             f"The role of the worker may not vacuum {found[0]}, so that what is erased would stay in freed"
-            " space. Let the worker connect as the owner of the tables (or, from PostgreSQL 17 on, grant"
-            " MAINTAIN to its role)."
+            " space. Let the worker connect as the owner of the tables or of the database (or, from PostgreSQL"
+            " 17 on, grant MAINTAIN to its role)."
         )
 
 

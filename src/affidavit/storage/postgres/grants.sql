@@ -20,3 +20,21 @@ GRANT SELECT, INSERT, DELETE ON affidavit_leaves, affidavit_tiles, affidavit_che
       TO affidavit_server;
 GRANT SELECT, INSERT, UPDATE ON affidavit_position, affidavit_leases TO affidavit_server;
 GRANT SELECT, INSERT ON affidavit_manifests TO affidavit_server;
+GRANT SELECT ON affidavit_months, affidavit_partitioning, affidavit_events_default TO affidavit_server;
+GRANT SELECT, INSERT, UPDATE, DELETE ON affidavit_unfreed, affidavit_freed TO affidavit_server;
+GRANT EXECUTE ON FUNCTION affidavit_month_make(date, integer), affidavit_month_drop(text), affidavit_month_of(uuid),
+      affidavit_month_start(date), affidavit_range_close(text, uuid, uuid, bytea) TO affidavit_server;
+
+-- role: affidavit_writer
+GRANT EXECUTE ON FUNCTION affidavit_record_v1, affidavit_record_many_v1 TO affidavit_writer;
+
+-- role: affidavit_reader
+GRANT EXECUTE ON FUNCTION affidavit_first_id, affidavit_json, affidavit_microseconds TO affidavit_reader;
+DO $$
+BEGIN
+    -- Ours, and not a table of the application with the same name.
+    IF obj_description(to_regclass(quote_ident(current_schema()) || '.audit_logs'), 'pg_class') LIKE 'Affidavit: %' THEN
+        GRANT SELECT ON audit_logs TO affidavit_reader;
+    END IF;
+END
+$$;

@@ -13,7 +13,7 @@ from affidavit.core.row import StoredEvent
 from affidavit.core.sealing import leaf_of_event
 from affidavit.storage.redaction import Redaction, Redactor
 from affidavit.testing.author import Author
-from affidavit.testing.conformance.suite import Suite
+from affidavit.testing.conformance.suite import Suite, seal
 from affidavit.testing.engine import RedactionSide, Stores
 
 __all__ = ["RedactorSuite"]
@@ -100,6 +100,7 @@ class RedactorSuite(Suite):
         stores.events.insert(rows)
         redactions = [Redaction(row.organization, row.id, ("details",)) for row in rows]
         assert redactor.redact("expiry", "e", redactions) == 900
+        seal(stores)
         assert {event.redacted for event in stores.events.after(0, 1_000)} == {("details",)}
 
     def test_scrubbing_ends_where_nobody_reads(
@@ -107,7 +108,9 @@ class RedactorSuite(Suite):
     ) -> None:
         """It comes to an end, may be repeated, and the events are as they were."""
         redactor.redact("erasure", "m", [Redaction("acme", ids[0], GROUPS)])
+        seal(stores)
         before = [event.values for event in stores.events.after(0, 100)]
+        assert len(before) == 40
         for _ in range(2):
             while not redactor.scrub():
                 pass

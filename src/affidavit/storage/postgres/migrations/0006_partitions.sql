@@ -133,6 +133,7 @@ DECLARE
     upto   uuid;                                     -- rows from here on stand in the month already
     begins uuid;                                     -- with which it will begin
     since  timestamptz;
+    grantee text;
 BEGIN
     complete := true;
     held := 0;
@@ -161,6 +162,13 @@ BEGIN
         EXECUTE format('CREATE TABLE %I (LIKE affidavit_events INCLUDING ALL)', name);
         EXECUTE format('CREATE TRIGGER affidavit_events_truncate BEFORE TRUNCATE ON %I'
                        ' FOR EACH STATEMENT EXECUTE FUNCTION affidavit_events_truncate()', name);
+        -- Rights on the whole table hold for its months, but for this one (PostgreSQL 17): who may VACUUM.
+        FOR grantee IN
+            SELECT quote_ident(pg_get_userbyid(given.grantee)) FROM pg_class, aclexplode(relacl) given
+            WHERE oid = 'affidavit_events'::regclass AND given.privilege_type = 'MAINTAIN' AND given.grantee NOT IN (0, relowner)
+        LOOP
+            EXECUTE format('GRANT MAINTAIN ON %I TO %s', name, grantee);
+        END LOOP;
         IF EXISTS (SELECT FROM affidavit_pruned WHERE from_id < beyond AND to_id >= first) THEN
             PERFORM affidavit_part_close(name);
         END IF;
