@@ -9,11 +9,14 @@ from __future__ import annotations
 import ipaddress
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
+
+import psycopg
+from psycopg.rows import dict_row
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 GROUPS = ("actor", "resources", "context", "changes", "details")
@@ -22,7 +25,8 @@ GROUPS = ("actor", "resources", "context", "changes", "details")
 class Event(NamedTuple):
     """One row as it stands in the table."""
 
-    seq: int
+    seq: int | None
+    """Its place in recording order; ``None`` while it waits for it."""
     id: bytes
     organization: str
     clear: dict[str, Any]
@@ -42,20 +46,38 @@ class Event(NamedTuple):
         return bool(self.clear["recorded_at"] - self.occurred_at > 24 * 3600 * 1_000_000)
 
 
+def event_of(seq: int | None, row: Mapping[str, Any]) -> Event:
+    """From the columns by their names."""
+    texts = tuple(row[name] for name in GROUPS)
+    said: dict[str, Any] = {}
+    for text in texts:
+        said.update(json.loads(text) if text is not None else {})
+    clear = {name: value for name, value in row.items() if name not in GROUPS}
+    return Event(seq, row["id"], row["organization"], clear, texts, said)
+
+
+def read_postgres(url: str) -> list[Event]:
+    """Every event of a database of PostgreSQL."""
+    statement = (
+        "SELECT (SELECT seq FROM affidavit_leaves l JOIN affidavit_trees t USING (tree)"
+        " WHERE t.organization = e.organization AND l.id = e.id) AS place, e.* FROM affidavit_events e"
+    )
+    with psycopg.connect(url) as connection:
+        cursor = connection.cursor(row_factory=dict_row)
+        events = []
+        for row in cursor.execute(statement):
+            ids = {name: row[name].bytes for name in ("id", "parent_id") if row[name] is not None}
+            events.append(event_of(row["place"], row | ids))
+        return events
+
+
 def read_all(database: Path) -> list[Event]:
-    """Every event of a database, by recording order."""
+    """Every event of a file of SQLite."""
     connection = sqlite3.connect(database)
     try:
         connection.row_factory = sqlite3.Row
-        events = []
-        for row in connection.execute("SELECT * FROM affidavit_events ORDER BY seq"):
-            texts = tuple(row[name] for name in GROUPS)
-            said: dict[str, Any] = {}
-            for text in texts:
-                said.update(json.loads(text) if text is not None else {})
-            clear = {key: row[key] for key in row.keys() if key not in GROUPS}  # noqa: SIM118
-            events.append(Event(row["seq"], row["id"], row["organization"], clear, texts, said))
-        return events
+        rows = connection.execute("SELECT * FROM affidavit_events ORDER BY seq")
+        return [event_of(row["seq"], dict(row)) for row in rows]
     finally:
         connection.close()
 
@@ -66,14 +88,14 @@ def answer(
     pairs: Sequence[tuple[str, str]],
     order: str,
 ) -> list[Event]:
-    """The whole answer; ``None`` stands for all organizations."""
+    """The whole answer; ``None`` stands for all organizations. Recording order has what has its place."""
     found = [
         event
         for event in events
         if (organizations is None or event.organization in organizations) and matches(event, pairs)
     ]
     if order == "asc":
-        return sorted(found, key=lambda event: event.seq)
+        return sorted((event for event in found if event.seq is not None), key=lambda event: event.seq or 0)
     return sorted(found, key=lambda event: event.id, reverse=True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+import psycopg
 from hypothesis import strategies as st
 
 from affidavit.access.ciphers import TokenCipher
@@ -24,7 +26,12 @@ from affidavit.core.row import Row, StoredEvent
 from affidavit.core.times import DAY, HOUR, format_time
 from affidavit.log.reader import Reader
 from affidavit.testing.author import NOW, Author, Clock
+from affidavit.testing.conformance.suite import seal
+from affidavit.testing.engine import Engine
+from affidavit.testing.postgres import PostgresEngine
 from affidavit.testing.sqlite import SqliteEngine
+from tests.postgres import Server
+from tests.properties import naive
 
 Pairs = Sequence[tuple[str, str]]
 
@@ -206,19 +213,36 @@ def event(random: Random, now: int) -> Draft:
     )
 
 
-class World:
+GROUPS_OF_EVENTS = ("actor", "resources", "context", "changes", "details")
+
+
+class World(ABC):
     """A database with its writer, reader and follower, and everything that a test does to it."""
 
-    def __init__(self, folder: Path, seed: int, template: bytes | None = None) -> None:
+    def __init__(self, engine: Engine, clock: Clock, seed: int) -> None:
         self.random = Random(seed)
-        self.clock = Clock()
-        self.engine = SqliteEngine(folder, clock=self.clock, template=template)
-        self.path = Path(self.engine.create())
-        self.stores = self.engine.open(str(self.path))
+        self.clock = clock
+        self.engine = engine
+        self.database = self.engine.create()
+        self.stores = self.engine.open(self.database)
         self.author = Author(self.clock, seed)
         self.follower = self.stores.follower()
         cipher = TokenCipher(b"k" * 32, self.random.randbytes)
         self.reader = Reader(self.stores.events, self.stores.index, self.stores.log, cipher)
+
+    @abstractmethod
+    def events(self) -> list[naive.Event]:
+        """Every event, as a plain connection reads it."""
+
+    @abstractmethod
+    def erase(self, chance: float) -> None:
+        """Take away groups of some rows, as erasure and expiry will: under a permit, in one transaction."""
+
+    def nulls(self) -> str:
+        """Two groups and what goes with them, each set to NULL."""
+        gone = self.random.sample(GROUPS_OF_EVENTS, 2)
+        columns = [*gone, *(["actor_id"] if "actor" in gone else []), "secret"]
+        return ", ".join(f"{column} = NULL" for column in columns)
 
     def close(self) -> None:
         """Let go of the files."""
@@ -249,27 +273,6 @@ class World:
             while self.follower.tidy():
                 pass
 
-    def erase(self, chance: float) -> None:
-        """Take away groups of some rows, as erasure and expiry will: under a permit, in one transaction."""
-        connection = sqlite3.connect(self.path)
-        try:
-            for organization in ORGANIZATIONS:
-                connection.execute(
-                    "INSERT INTO affidavit_permit VALUES (?, 'erasure', 'm', NULL, NULL)", [organization]
-                )
-            for (seq,) in connection.execute("SELECT seq FROM affidavit_events").fetchall():
-                if self.random.random() < chance:
-                    gone = self.random.sample(("actor", "resources", "context", "changes", "details"), 2)
-                    columns = [*gone, *(["actor_id"] if "actor" in gone else []), "secret"]
-                    nulls = ", ".join(f"{column} = NULL" for column in columns)
-                    connection.execute(
-                        f"UPDATE affidavit_events SET {nulls}, remains = '{{}}' WHERE seq = ?", [seq]
-                    )
-            connection.execute("DELETE FROM affidavit_permit")
-            connection.commit()
-        finally:
-            connection.close()
-
     def walk(
         self,
         organizations: Sequence[str] | None,
@@ -299,8 +302,73 @@ class World:
         keys = [event.seq if order == "asc" else event.id for event in events]
         for one, other in pairwise(keys):
             assert one < other if order == "asc" else one >= other  # type: ignore[operator]
-        assert len({event.seq for event in events}) == len(events), "an event came twice"
+        assert len({(e.organization, e.id) for e in events}) == len(events), "an event came twice"
         return events
+
+
+class SqliteWorld(World):
+    """On SQLite, in a folder."""
+
+    def __init__(self, folder: Path, seed: int, template: bytes | None = None) -> None:
+        clock = Clock()
+        super().__init__(SqliteEngine(folder, clock=clock, template=template), clock, seed)
+
+    def events(self) -> list[naive.Event]:
+        return naive.read_all(Path(self.database))
+
+    def erase(self, chance: float) -> None:
+        connection = sqlite3.connect(self.database)
+        try:
+            for organization in ORGANIZATIONS:
+                connection.execute(
+                    "INSERT INTO affidavit_permit VALUES (?, 'erasure', 'm', NULL, NULL)", [organization]
+                )
+            for (seq,) in connection.execute("SELECT seq FROM affidavit_events").fetchall():
+                if self.random.random() < chance:
+                    connection.execute(
+                        f"UPDATE affidavit_events SET {self.nulls()}, remains = '{{}}' WHERE seq = ?", [seq]
+                    )
+            connection.execute("DELETE FROM affidavit_permit")
+            connection.commit()
+        finally:
+            connection.close()
+
+
+class PostgresWorld(World):
+    """On a PostgreSQL server."""
+
+    def __init__(self, server: Server, seed: int) -> None:
+        clock = Clock()
+        super().__init__(PostgresEngine(server, clock=clock), clock, seed)
+
+    def events(self) -> list[naive.Event]:
+        return naive.read_postgres(self.database)
+
+    def place(self) -> None:
+        """Give every event its place in recording order."""
+        seal(self.stores)
+
+    def erase(self, chance: float) -> None:
+        with psycopg.connect(self.database) as connection:
+            for organization in ORGANIZATIONS:
+                connection.execute(
+                    "INSERT INTO affidavit_permit VALUES (%s, 'erasure', 'm', NULL, NULL)", [organization]
+                )
+            for key in connection.execute("SELECT organization, id FROM affidavit_events").fetchall():
+                if self.random.random() < chance:
+                    connection.execute(
+                        f"UPDATE affidavit_events SET {self.nulls()}, remains = '{{}}'"
+                        " WHERE organization = %s AND id = %s",
+                        key,
+                    )
+            connection.execute("DELETE FROM affidavit_permit")
+
+    def make_month(self, day: str) -> None:
+        """Make the month of a day; what stands of it in the default partition moves there."""
+        with psycopg.connect(self.database) as connection:
+            connection.execute(
+                "SELECT affidavit_month_make(date_trunc('month', %s::date)::date, 1000000)", [day]
+            )
 
 
 def times() -> st.SearchStrategy[str]:
