@@ -29,8 +29,8 @@ from affidavit.log.sequencer import Sequencer
 from affidavit.recorder.intake import Rights
 from affidavit.storage.log import Alarm
 from affidavit.storage.sqlite.database import SqliteDatabase, migrate_file
-from affidavit.storage.sqlite.log_writer import SqliteLogWriter
 from affidavit.testing.author import Author, Clock
+from affidavit.wiring.engine import Engine, LogSide
 from affidavit.wiring.fsck import check_everything
 from affidavit.wiring.log import (
     accept_guard,
@@ -65,18 +65,26 @@ class World:
     def __init__(self, folder: Path, *, seed: int = 0) -> None:
         folder.mkdir(exist_ok=True)
         self.folder = folder
-        self.settings = Settings(data_dir=folder, log_host="log.example")
-        assert self.settings.database_path is not None
-        self.path = self.settings.database_path
-        self.log_path = SqliteEngine(self.settings).log_path
+        self.settings = self.set()
         self.guard_path = self.settings.guard_path
         self.clock = Clock()
         self.now = 0.0
         self.author = Author(self.clock, seed)
         self.random = Random(seed)
+        self.prepare()
+        self.open()
+
+    def set(self, **options: str) -> Settings:
+        """The settings of the program."""
+        return Settings(data_dir=self.folder, log_host="log.example", **options)  # type: ignore[arg-type]
+
+    def prepare(self) -> None:
+        """Make the database where there is none."""
+        assert self.settings.database_path is not None
+        self.path = self.settings.database_path
+        self.log_path = SqliteEngine(self.settings).log_path
         if not self.path.exists():
             migrate_file(self.path)
-        self.open()
 
     def open(self, *, writer: Wrap = _same, guard: Wrap = _same) -> None:
         """Open everything, as a worker that starts does; the stores may be wrapped."""
@@ -85,16 +93,15 @@ class World:
 
     def open_database(self) -> None:
         """Open what records and reads; no worker runs."""
-        self.database = SqliteDatabase(self.path, clock=self.clock)
-        self.writer: SqliteLogWriter | None = None
+        self.engine: Engine = SqliteEngine(self.settings)
+        self.database: Any = SqliteDatabase(self.path, clock=self.clock)
+        self.writer: LogSide | None = None
 
     def start(self, *, writer: Wrap = _same, guard: Wrap = _same) -> None:
         """Begin to work with the log."""
-        self.writer = SqliteLogWriter(self.path, self.log_path, make=may_make_log(self.settings))
+        self.writer = self.engine.writer(make=may_make_log(self.engine))
         store = writer(self.writer)
-        self.signer, self.store = open_signer(
-            self.settings, store, now=self.clock, monotonic=lambda: self.now
-        )
+        self.signer, self.store = open_signer(self.engine, store, now=self.clock, monotonic=lambda: self.now)
         open_it = self.signer._open_guard
         self.signer._open_guard = lambda: guard(open_it())
         self.sequencer = Sequencer(
@@ -122,7 +129,7 @@ class World:
 
     def guard_with(self, guard: str) -> None:
         """Change the setting; it holds from the next start."""
-        self.settings = Settings(data_dir=self.folder, log_host="log.example", guard=guard)
+        self.settings = self.set(guard=guard)
 
     def restart(self) -> None:
         """The worker's process begins anew."""
@@ -174,7 +181,7 @@ class World:
 
     def alarms(self) -> list[Alarm]:
         """What ``affidavit log status`` and ``doctor`` show."""
-        return log_standing(self.settings, self.database)
+        return log_standing(self.engine, self.database)
 
     def kinds(self) -> list[tuple[str, str]]:
         """Kind and subject of what stands against the log."""
@@ -195,19 +202,31 @@ class World:
 
     def reopen(self) -> list[Reopened]:
         """What ``affidavit log reopen`` does where no worker runs."""
-        return reopen_log(self.settings, self.database, self._record())
+        return reopen_log(self.engine, self.database, self._record())
 
     def accept(self) -> list[Accepted]:
         """What ``affidavit log guard accept`` does where no worker runs."""
-        return accept_guard(self.settings, self.database, self._record())
+        return accept_guard(self.engine, self.database, self._record())
 
     def faults(self) -> list[str]:
         """What ``affidavit fsck`` names: table and column of each fault."""
         return [each.what.split(" ")[0] for each in check_everything(self.settings).total().failures]
 
     def events(self) -> list[StoredEvent]:
-        """All, in recording order."""
-        return self.database.events.after(0, 100_000)
+        """All that have a place in recording order, in that order."""
+        found: list[StoredEvent] = self.database.events.after(0, 100_000)
+        return found
+
+    def notes(self) -> list[Note]:
+        """Every checkpoint that the log keeps."""
+        return notes_of(self.log_path)
+
+    def stored(self, statement: str) -> list[tuple[Any, ...]]:
+        """Ask the log in SQL, past the product."""
+        log = sqlite3.connect(self.log_path)
+        rows = log.execute(statement).fetchall()
+        log.close()
+        return rows
 
     def verifiers(self, origin: str) -> list[str]:
         """The verifier keys that the key file has for a log."""
@@ -263,21 +282,14 @@ def check(world: World, *, signed: Sequence[Note] = (), complete: bool = True) -
         signed: checkpoints that were seen earlier; they must fit, too.
         complete: whether every event must be covered by the newest checkpoint of its log.
     """
-    log = sqlite3.connect(world.log_path)
-    trees = log.execute(
+    trees = world.stored(
         "SELECT tree, organization, host || '/' || hex || '/' || incarnation, hex, size, published"
         " FROM affidavit_trees ORDER BY tree"
-    ).fetchall()
-    leaves = {
-        tree: log.execute(
-            "SELECT idx, seq, hash FROM affidavit_leaves WHERE tree = ? ORDER BY idx", (tree,)
-        ).fetchall()
-        for tree, *_ in trees
-    }
-    (strays,) = log.execute(
-        "SELECT count(*) FROM affidavit_leaves WHERE tree NOT IN (SELECT tree FROM affidavit_trees)"
-    ).fetchone()
-    log.close()
+    )
+    leaves: dict[int, list[tuple[int, int, bytes]]] = {tree: [] for tree, *_ in trees}
+    for tree, *leaf in world.stored("SELECT tree, idx, seq, hash FROM affidavit_leaves ORDER BY tree, idx"):
+        leaves.setdefault(tree, []).append((leaf[0], leaf[1], leaf[2]))
+    strays = len(leaves) - len(trees)
     assert strays == 0
     found: dict[int, int] = {}
     covered: set[int] = set()
@@ -298,7 +310,7 @@ def check(world: World, *, signed: Sequence[Note] = (), complete: bool = True) -
     assert set(events) - set(found) == set(), "events without a leaf"
     if complete:
         assert set(events) - covered == set(), "events that no checkpoint covers"
-    for note in [*notes_of(world.log_path), *signed]:
+    for note in [*world.notes(), *signed]:
         _check_note(world, note, hashes)
     _check_guard(world, hashes)
 
