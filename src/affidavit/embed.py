@@ -16,7 +16,7 @@ from affidavit.catalogs import ready_made
 from affidavit.core.catalog import Catalog, CatalogSet, EventType
 from affidavit.core.event import Actor
 from affidavit.core.row import Recorded
-from affidavit.recorder import context as scopes
+from affidavit.recorder import context as contexts
 from affidavit.recorder.adapters.dispatch import adapter_of
 from affidavit.recorder.fields import ContextFields, Fields, anonymous, system
 from affidavit.recorder.recorder import Recorder
@@ -104,9 +104,9 @@ class Audit:
         """
         self.recorder.registered.add(cls, type=type, id=id, name=name)
 
-    def context(self, **fields: Unpack[ContextFields]) -> AbstractContextManager[scopes.Scope]:
+    def context(self, **fields: Unpack[ContextFields]) -> AbstractContextManager[contexts.Context]:
         """Fields of all events recorded within the block; see :func:`affidavit.recorder.context.context`."""
-        return scopes.context(**fields)
+        return contexts.context(**fields)
 
     def actor(
         self,
@@ -117,4 +117,4 @@ class Audit:
         email: str | None = None,
     ) -> None:
         """Say who acts from now on in this context; see :func:`affidavit.recorder.context.actor`."""
-        scopes.actor(id, type=type, name=name, email=email)
+        contexts.actor(id, type=type, name=name, email=email)

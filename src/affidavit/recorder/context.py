@@ -1,6 +1,6 @@
 """Who and where: what every event of a request, a task or a script has in common.
 
-A :class:`Scope` is a mutable object in a ``ContextVar``. Middleware puts a fresh one there, and whatever runs
+A :class:`Context` is a mutable object in a ``ContextVar``. Middleware puts a fresh one there, and whatever runs
 in that request fills it in, in a thread of its own as well: a value that was *set* in a copied context would
 be lost with the copy, an object that was *changed* is seen by all.
 """
@@ -16,10 +16,10 @@ from affidavit.core.event import Actor
 from affidavit.errors import ContextMissing
 from affidavit.recorder.fields import CONTEXT_FIELDS, ContextFields, person
 
-__all__ = ["Scope", "actor", "context", "current", "entered"]
+__all__ = ["Context", "actor", "context", "current", "entered"]
 
 
-class Scope:
+class Context:
     """Fields that events take where they do not say otherwise.
 
     Attributes:
@@ -43,26 +43,26 @@ class Scope:
         self.fields.update(fields)
 
 
-_current: ContextVar[Scope | None] = ContextVar("affidavit_scope", default=None)
+_current: ContextVar[Context | None] = ContextVar("affidavit_context", default=None)
 
 
-def current() -> Scope | None:
-    """The scope of what runs now; ``None`` outside of any."""
+def current() -> Context | None:
+    """The context of what runs now; ``None`` outside of any."""
     return _current.get()
 
 
 @contextmanager
-def entered(scope: Scope) -> Iterator[Scope]:
-    """Make a scope the current one for the length of the block; then the one before comes back."""
-    token = _current.set(scope)
+def entered(inner: Context) -> Iterator[Context]:
+    """Make a context the current one for the length of the block; then the one before comes back."""
+    token = _current.set(inner)
     try:
-        yield scope
+        yield inner
     finally:
         _current.reset(token)
 
 
 @contextmanager
-def context(**fields: Unpack[ContextFields]) -> Iterator[Scope]:
+def context(**fields: Unpack[ContextFields]) -> Iterator[Context]:
     """Fields of all events that are recorded within the block; it nests, and inner fields win.
 
     Args:
@@ -74,14 +74,14 @@ def context(**fields: Unpack[ContextFields]) -> Iterator[Scope]:
         TypeError: a field that is no part of a context.
     """
     outer = _current.get()
-    scope = Scope(outer.fields if outer is not None else {})
-    scope.update(**fields)
-    with entered(scope):
-        yield scope
+    inner = Context(outer.fields if outer is not None else {})
+    inner.update(**fields)
+    with entered(inner):
+        yield inner
 
 
 def actor(id: str | Actor, *, type: str = "user", name: str | None = None, email: str | None = None) -> None:
-    """Say who acts, for the rest of the current scope.
+    """Say who acts, for the rest of the current context.
 
     Args:
         id: of the person or program; or an :class:`~affidavit.core.event.Actor`.
@@ -90,11 +90,11 @@ def actor(id: str | Actor, *, type: str = "user", name: str | None = None, email
         email: as it is now.
 
     Raises:
-        ContextMissing: there is no scope: neither middleware nor ``with audit.context()`` is around.
+        ContextMissing: there is no context: neither middleware nor ``with audit.context()`` is around.
     """
-    scope = _current.get()
-    if scope is None:
+    here = _current.get()
+    if here is None:
         raise ContextMissing(
             "There is no context to put the actor into; add the middleware, or use: with audit.context()"
         )
-    scope.update(actor=id if isinstance(id, Actor) else person(type, id, name, email))
+    here.update(actor=id if isinstance(id, Actor) else person(type, id, name, email))

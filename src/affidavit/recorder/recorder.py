@@ -64,8 +64,8 @@ class Recorder:
             TypeError: a keyword is no field.
         """
         name = action.action if isinstance(action, EventType) else action
-        scope = current()
-        return Said(name, merged(fields, scope.fields if scope is not None else {}))
+        context = current()
+        return Said(name, merged(fields, context.fields if context is not None else {}))
 
     def draft(self, said: Said, describe: Callable[[object], Resource | None] | None = None) -> Draft:
         """The draft of what was said.
