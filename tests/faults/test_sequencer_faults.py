@@ -9,22 +9,41 @@ import pytest
 
 from affidavit.errors import LogMoved, StorageError
 from affidavit.log.sequencer import Sequencer, _finished
-from affidavit.storage.sqlite.log_writer import SqliteLogWriter
 from affidavit.testing.faulty import FaultyStore
-from tests.sealed import World, check, notes_of
+from affidavit.testing.postgres import PostgresEngine
+from tests.postgres import Server
+from tests.sealed import World, check
+from tests.sealed_postgres import PostgresWorld
 
 STEPS = ("settle", "append", "accept", "publish")
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    """Three logs with a first checkpoint each."""
+def sqlite_world(tmp_path: Path) -> Iterator[World]:
+    """An instance on SQLite."""
     made = World(tmp_path / "data")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def postgres_world(tmp_path: Path, postgres: Server) -> Iterator[World]:
+    """An instance on PostgreSQL."""
+    engine = PostgresEngine(postgres, clock=None)
+    made = PostgresWorld(tmp_path / "data", engine.create())
+    yield made
+    made.close()
+    engine.close()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def world(request: pytest.FixtureRequest) -> World:
+    """Three logs with a first checkpoint each, on each engine."""
+    made: World = request.getfixturevalue(f"{request.param}_world")
     for _ in range(3):
         made.record("acme", "beta", "acme", "gamma")
     made.work()
-    yield made
-    made.close()
+    return made
 
 
 def _start_with_fault(world: World, step: str, applied: bool) -> None:
@@ -44,13 +63,13 @@ def test_a_step_that_fails_loses_nothing_and_doubles_nothing(
     world: World, step: str, applied: bool, recovery: str
 ) -> None:
     """Attack cases 17, 18: whatever fails, afterwards each event has one leaf and there is one history."""
-    before = notes_of(world.log_path)
+    before = world.notes()
     world.record("acme", "delta", *["beta"] * 300)
     world.stop()
     _start_with_fault(world, step, applied)
     with pytest.raises(StorageError, match=f"^{step} failed"):
         world.work()
-    seen = [*before, *notes_of(world.log_path)]
+    seen = [*before, *world.notes()]
     if recovery == "restart":
         world.restart()
     world.record("acme", "gamma", "epsilon")
@@ -80,7 +99,7 @@ def test_every_second_call_fails_for_a_while(world: World, applied: bool) -> Non
 
 def test_two_sequencers_at_once_never_give_an_index_twice(world: World) -> None:
     """Attack case 16: without the lease compare-and-swap stops the slower one, which then goes on."""
-    other = SqliteLogWriter(world.path, world.log_path)
+    other = world.engine.writer()
     second = Sequencer(
         other, other, other, host="log.example", clock=world.clock, entropy=world.random.randbytes
     )
@@ -104,7 +123,7 @@ def test_two_sequencers_at_once_never_give_an_index_twice(world: World) -> None:
 
 def test_a_sequencer_with_stale_heads_is_stopped(world: World) -> None:
     """Attack case 16: heads that somebody else has moved are refused, then loaded again."""
-    other = SqliteLogWriter(world.path, world.log_path)
+    other = world.engine.writer()
     second = Sequencer(
         other, other, other, host="log.example", clock=world.clock, entropy=world.random.randbytes
     )
