@@ -27,7 +27,13 @@ Version = Literal["15", "18"]
 Mode = Literal["smart", "fast", "immediate"]
 VERSIONS: tuple[Version, ...] = ("15", "18")
 
-FAST = {"fsync": "off", "full_page_writes": "off", "max_connections": "200", "max_wal_size": "1GB"}
+FAST = {
+    "max_prepared_transactions": "10",
+    "fsync": "off",
+    "full_page_writes": "off",
+    "max_connections": "200",
+    "max_wal_size": "1GB",
+}
 """For servers that nobody kills."""
 MEMORY = Path("/dev/shm")
 MEMORY_BYTES = 4 << 30
