@@ -54,7 +54,8 @@ _HOURLY = (
 )
 _MADE = (
     "SELECT right(c.relname, 6) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-    " WHERE n.nspname = ? AND c.relkind = 'r' AND c.relname ~ '^affidavit_terms_[0-9]{6}$'"
+    " WHERE n.nspname = ? AND c.relkind = 'r'"
+    " AND left(c.relname, 16) = 'affidavit_terms_' AND length(c.relname) = 22"
 )
 _HAS_EVENTS = (
     "SELECT EXISTS (SELECT FROM affidavit_months WHERE right(part, 6) = ?)"
@@ -162,7 +163,12 @@ class PostgresFollower:
             if self._fence is not None:
                 self._fence(session)
             session.connection.execute("SET LOCAL synchronous_commit = off; SET LOCAL jit = off")
-            yield session
+            try:
+                yield session
+            except BaseException:
+                # Months that were made in this transaction are not there.
+                self._months = None
+                raise
 
     @property
     def _session(self) -> Session:
