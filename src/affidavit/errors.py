@@ -31,6 +31,7 @@
     └── StorageError                the database refused or failed (HTTP 503)
         ├── StorageBusy             another process holds the write lock for too long
         ├── StorageFull             no space left
+        ├── SpoolFull               the spool has no room for what should wait in it
         ├── StorageReadOnly         the database or its folder cannot be written
         ├── UnreadableText          a text in the database is not UTF-8
         ├── SchemaMissing           no Affidavit tables: run ``affidavit migrate``
@@ -77,6 +78,7 @@ __all__ = [
     "SchemaChanged",
     "SchemaMissing",
     "SchemaTooNew",
+    "SpoolFull",
     "StorageBusy",
     "StorageError",
     "StorageFull",
@@ -300,6 +302,12 @@ class StorageFull(StorageError):
     """No space is left for the database; nothing of this request was stored."""
 
     category = "storage_full"
+
+
+class SpoolFull(StorageError):
+    """The spool has no room; nothing of this was taken."""
+
+    category = "spool_full"
 
 
 class StorageReadOnly(StorageError):

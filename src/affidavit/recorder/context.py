@@ -1,8 +1,8 @@
 """Who and where: what every event of a request, a task or a script has in common.
 
-A :class:`Context` is a mutable object in a ``ContextVar``. Middleware puts a fresh one there, and whatever runs
-in that request fills it in, in a thread of its own as well: a value that was *set* in a copied context would
-be lost with the copy, an object that was *changed* is seen by all.
+A :class:`Context` is a mutable object in a ``ContextVar``. Middleware puts a fresh one there, and whatever
+runs in that request fills it in, in a thread of its own as well: a value that was *set* in a copied context
+would be lost with the copy, an object that was *changed* is seen by all.
 """
 
 from __future__ import annotations
