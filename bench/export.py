@@ -7,13 +7,13 @@ import io
 import time
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
 from typing import Final
 
 from affidavit.catalogs import ready_made
 from affidavit.core.filter import Filter
 from affidavit.core.row import StoredEvent
 from affidavit.export.csv import rows
+from bench.base import Base
 from bench.data import MAIN
 from bench.results import Results, at_least
 from bench.stores import opened
@@ -24,12 +24,12 @@ ROUNDS: Final = 5
 EVENTS: Final = 30_000
 
 
-def measure(results: Results, path: Path, label: str) -> None:
+def measure(results: Results, base: Base, label: str) -> None:
     """Add the row of a CSV export that reads, checks, escapes and writes."""
     catalogs = ready_made()
     ours: list[float] = []
     alone: list[float] = []
-    with opened(path) as instance:
+    with opened(base) as instance:
         for _ in range(ROUNDS + 1):
             begun = time.perf_counter()
             text = b"".join(rows(_first(instance.reader.export((MAIN,), Filter())), catalogs))

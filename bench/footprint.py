@@ -3,53 +3,47 @@
 from __future__ import annotations
 
 import http.client
-import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from pathlib import Path
+from contextlib import contextmanager
 from typing import Final
 from urllib.parse import urlsplit
 
-from affidavit.storage.sqlite.connect import index_path
-from affidavit.storage.sqlite.log_file import log_path
+from bench.base import Base
 from bench.data import MAIN, Source
 from bench.lag import Lag
 from bench.load import post
 from bench.recording import bodies
 from bench.results import Results, at_most
 from bench.servers import Server, serve, token
-from bench.stores import copy
 
 __all__ = ["measure_bytes", "measure_memory"]
 
 MEGABYTE: Final = 1024 * 1024
 SECONDS: Final = 15
+BYTES: Final = {"SQLite": 1_000, "PostgreSQL": 1_500}
+"""Of a lean event, proof, terms and counts included."""
 
 
-def measure_bytes(results: Results, path: Path, events: int) -> None:
-    """Add the row of bytes per event of a closed, sealed store of lean events: all files with all in them."""
-    app, index, log = (each.stat().st_size / events for each in (path, index_path(path), log_path(path)))
-    with closing(sqlite3.connect(index_path(path))) as file:
-        (size,), (free,) = (
-            file.execute(f"PRAGMA {name}").fetchone() for name in ("page_size", "freelist_count")
-        )
+def measure_bytes(results: Results, base: Base, events: int, label: str) -> None:
+    """Add the row of bytes per event of a sealed store of lean events: everything with all in it."""
+    sizes = base.sizes()
     results.add(
         at_most(
-            f"bytes per event, {events:,} events",
-            app + index + log,
-            1_000,
+            f"bytes per event, {label}",
+            sum(sizes.values()) / events,
+            BYTES[base.engine],
             unit="B",
-            note=f"events {app:.0f}, index {index:.0f}, {free * size / events:.0f} of it free, log {log:.0f}",
+            note=", ".join(f"{name} {size / events:.0f}" for name, size in sizes.items()),
         )
     )
 
 
-def measure_memory(results: Results, folder: Path, filled: Path, label: str) -> None:
+def measure_memory(results: Results, base: Base, label: str) -> None:
     """Add the rows of memory while events come in and while everything is exported."""
-    path = copy(filled, folder / "served.db")
-    key = token(path, MAIN)
-    with serve(path, worker=True) as server, Lag(path) as lag:
+    served = base.copy_to("served")
+    key = token(served.settings, MAIN)
+    with serve(served.settings, worker=True) as server, Lag(served) as lag:
         with _greatest(server) as recording:
             post(
                 f"{server.url}/api/v1/events",
@@ -63,8 +57,7 @@ def measure_memory(results: Results, folder: Path, filled: Path, label: str) -> 
             _export(server, key)
     for name, found in (("recording", recording), ("exporting", exporting)):
         results.add(at_most(f"private memory while {name}, {label}", max(found) / MEGABYTE, 250, unit="MiB"))
-    for file in folder.glob("served*"):
-        file.unlink()
+    served.drop()
 
 
 def _export(server: Server, key: str) -> None:

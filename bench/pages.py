@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import http.client
 import random
-import sqlite3
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
-from pathlib import Path
 from typing import Final
 from urllib.parse import urlencode, urlsplit
 
 from affidavit.core.filter import Filter
 from affidavit.core.ids import format_id
 from affidavit.core.query import parse_params
-from affidavit.core.row import COLUMNS, StoredEvent
+from affidavit.core.row import StoredEvent
 from affidavit.core.times import DAY, format_time
 from affidavit.log.reader import Reader
-from affidavit.storage.sqlite.connect import READER_CACHE
+from affidavit.wiring import Instance
+from bench.base import Base
 from bench.data import MAIN, Source
 from bench.results import Results, Row, at_most
 from bench.servers import serve, token
@@ -34,22 +32,24 @@ TAIL: Final = 10_000
 Params = list[tuple[str, str]]
 
 
-def measure(results: Results, path: Path, label: str) -> None:
+def measure(results: Results, base: Base, label: str) -> None:
     """Add the rows of a filled store: each filter, combinations, depth, tail, counts, HTTP."""
-    questions = _questions(path)
-    with opened(path) as instance:
+    with opened(base) as instance:
+        questions = _questions(instance)
         _measure_filters(results, instance.reader, questions, label)
         _measure_deep(results, instance.reader, label)
         _measure_counts(results, instance.reader, questions, label)
-    _measure_against_engine(results, path, questions, label)
+    _measure_against_engine(results, base, questions, label)
     made, source = intake(), Source(23)
-    with opened(path) as instance:
+    # The tail stays: what is measured after this begins with another database.
+    with opened(tail := base.copy_to("tail")) as instance:
         for _ in range(TAIL // BATCH):
             instance.insert(prepared(made, source, BATCH))
         for name in ("actor", "resource", "ip", "e-mail", "action and ip"):
             times = _timed(instance.reader, questions[name])
             bound = 60 if " and " in name else 10
             results.add(_row(f"page: {name}, tail of {TAIL:,}, {label}", times, bound))
+    tail.drop()
 
 
 def _row(name: str, times: Sequence[float], bound: float) -> Row:
@@ -58,9 +58,9 @@ def _row(name: str, times: Sequence[float], bound: float) -> Row:
     return at_most(name, p95, bound, unit="ms p95", note=f"p50 {statistics.median(times):.2f}")
 
 
-def _questions(path: Path) -> dict[str, list[Filter]]:
+def _questions(instance: Instance) -> dict[str, list[Filter]]:
     """Every filter with values drawn from the events themselves."""
-    events = _sample(path)
+    events = _sample(instance)
     questions: dict[str, list[Params]] = {}
 
     def ask(name: str, read: Callable[[StoredEvent], Params | None]) -> None:
@@ -113,20 +113,16 @@ def _questions(path: Path) -> dict[str, list[Filter]]:
     return {name: [parse_params(params) for params in found] for name, found in questions.items() if found}
 
 
-def _sample(path: Path) -> list[StoredEvent]:
+def _sample(instance: Instance) -> list[StoredEvent]:
     """Events of the main organization: the newest, and as many from anywhere."""
     rng = random.Random(29)
-    with closing(sqlite3.connect(path)) as connection:
-        select = f"SELECT seq, {', '.join(COLUMNS)} FROM affidavit_events"
-        (last,) = connection.execute("SELECT max(seq) FROM affidavit_events").fetchone()
-        rows = connection.execute(
-            f"{select} WHERE organization = ? ORDER BY id DESC LIMIT 600", (MAIN,)
-        ).fetchall()
-        seqs = [rng.randrange(1, last) for _ in range(1_000)]
-        marks = ",".join("?" * len(seqs))
-        rows += connection.execute(f"{select} WHERE seq IN ({marks}) AND organization = ?", [*seqs, MAIN])
-    rng.shuffle(rows)
-    return [StoredEvent(row[0], row[1:]) for row in rows]
+    store = instance.database.events
+    last = store.last_seq()
+    found = list(instance.reader.page((MAIN,), Filter(), limit=600).events)
+    for _ in range(700):
+        found += [event for event in store.after(rng.randrange(last), 1) if event.organization == MAIN]
+    rng.shuffle(found)
+    return found
 
 
 def _others(events: list[StoredEvent], event: StoredEvent, count: int) -> list[StoredEvent]:
@@ -195,33 +191,17 @@ def _measure_counts(results: Results, reader: Reader, questions: dict[str, list[
 
 
 def _measure_against_engine(
-    results: Results, path: Path, questions: dict[str, list[Filter]], label: str
+    results: Results, base: Base, questions: dict[str, list[Filter]], label: str
 ) -> None:
-    """The same page by one statement of SQLite, by the library, and over HTTP."""
-    select = f"SELECT seq, {', '.join(COLUMNS)} FROM affidavit_events"
-    engines: dict[str, tuple[str, str]] = {
-        "no filter": ("affidavit_events_id", ""),
-        "actor": ("affidavit_events_actor", " AND actor_id = ?"),
-        "action": ("affidavit_events_action", " AND action = ?"),
-        "outcome failure": ("affidavit_events_failure", " AND outcome = 'failure'"),
-    }
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection, opened(path) as instance:
-        connection.execute(f"PRAGMA cache_size = -{READER_CACHE}")
+    """The same page by one statement of the engine, by the library, and over HTTP."""
+    with base.alone() as alone, opened(base) as instance:
         reader = instance.reader
-        key = token(path, MAIN)
-        with serve(path, worker=False) as server:
+        key = token(base.settings, MAIN)
+        with serve(base.settings, worker=False) as server:
             client = _Client(server.url, key)
-            for name, (index, where) in engines.items():
-                statement = (
-                    f"{select} INDEXED BY {index} WHERE organization = ?{where} ORDER BY id DESC LIMIT 51"
-                )
-
-                def by_engine(filter_: Filter, sql: str = statement, bound: bool = "?" in where) -> object:
-                    value = [filter_.conditions[0].values[0]] if bound else []
-                    return connection.execute(sql, [MAIN, *value]).fetchall()
-
+            for name, ask in alone.items():
                 filters = questions[name]
-                engine = statistics.median(_timed(reader, filters, by_engine))
+                engine = statistics.median(_timed(reader, filters, ask))
                 library = statistics.median(_timed(reader, filters))
                 over_http = statistics.median(_timed(reader, filters, client.page))
                 results.add(

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from affidavit.wiring import clock
+from bench.base import Base
 from bench.data import MAIN, Source
 from bench.lag import Lag
 from bench.load import generator, post
-from bench.raw import Raw, ready
 from bench.results import Results, at_least, at_most, median
 from bench.servers import echo, serve, token
-from bench.stores import BATCH, copy, intake, opened
+from bench.stores import BATCH, intake
 
 __all__ = ["bodies", "measure_batches", "measure_single"]
 
 ROUNDS: Final = 5
 SECONDS: Final = 4
 CLIENTS: Final = 32
+ECHO: Final = {"SQLite": 0.35, "PostgreSQL": 0.45}
+"""Of the echo handler's rate."""
 SENDERS: Final = 4
 """Connections that post batches."""
 
@@ -39,36 +40,29 @@ def bodies(source: Source, batch: int, count: int) -> list[bytes]:
     return made
 
 
-def measure_batches(results: Results, folder: Path, filled: Path | None, label: str) -> None:
+def measure_batches(results: Results, base: Base, label: str) -> None:
     """Add the rows of batches of 100 and 1,000, worker off and on."""
     for on in (False, True):
         for batch in (100, 1_000):
-            _measure_batches(results, folder, filled, label, batch, on=on)
+            _measure_batches(results, base, label, batch, on=on)
 
 
-def _measure_batches(
-    results: Results, folder: Path, filled: Path | None, label: str, batch: int, *, on: bool
-) -> None:
+def _measure_batches(results: Results, base: Base, label: str, batch: int, *, on: bool) -> None:
     made, source = intake(), Source(13, lean=True)
-    path, raw_path = folder / "served.db", folder / "raw.db"
-    if filled is None:
-        with opened(path):
-            pass
-    else:
-        copy(filled, path)
-    key = token(path, MAIN)
+    served = base.copy_to("served")
+    key = token(served.settings, MAIN)
     posted = bodies(source, batch, 30_000 // batch)
     rates: list[float] = []
     raws: list[float] = []
     lags: list[float] = []
     with ExitStack() as stack:
-        raw = Raw(raw_path, filled)
+        raw = base.raw("raw", like=True)
         stack.callback(raw.close)
-        server = stack.enter_context(serve(path, worker=on))
-        lag = stack.enter_context(Lag(path)) if on else None
+        server = stack.enter_context(serve(served.settings, worker=on))
+        lag = stack.enter_context(Lag(served)) if on else None
         for _ in range(ROUNDS + 1):
             batches = [
-                ready(made.prepare(source.drafts(BATCH), organization=None), clock()) for _ in range(15)
+                raw.ready(made.prepare(source.drafts(BATCH), organization=None), clock()) for _ in range(15)
             ]
             if lag is not None:
                 lag.wait(0)
@@ -95,29 +89,23 @@ def _measure_batches(
     )
     if on:
         results.add(at_most(f"worker behind HTTP batches of {batch:,}, {label}", max(lags), 2.0, unit="s"))
-    for file in (*folder.glob("served*"), *folder.glob("raw.db*")):
-        file.unlink()
+    served.drop()
 
 
 _STARTING: Final = 0.1
 """Seconds that the load generator needs before and after its load, about."""
 
 
-def measure_single(results: Results, folder: Path, filled: Path | None, label: str) -> None:
+def measure_single(results: Results, base: Base, label: str) -> None:
     """Add the rows of one event a request at 32 connections."""
-    path = folder / "served.db"
-    if filled is None:
-        with opened(path):
-            pass
-    else:
-        copy(filled, path)
-    key = token(path, MAIN)
+    served = base.copy_to("served")
+    key = token(served.settings, MAIN)
     posted = bodies(Source(17, lean=True), 1, 5_000)
     rates: list[float] = []
     echoes: list[float] = []
     slowest: list[float] = []
     lags: list[float] = []
-    with serve(path, worker=True) as server, echo() as peer, Lag(path) as lag:
+    with serve(served.settings, worker=True) as server, echo() as peer, Lag(served) as lag:
         for _ in range(ROUNDS + 1):
             lag.wait(0)
             echoed = post(f"{peer.url}/events", posted, connections=CLIENTS, seconds=SECONDS)
@@ -130,9 +118,15 @@ def measure_single(results: Results, folder: Path, filled: Path | None, label: s
             slowest.append(load.p99)
     note = f"{CLIENTS} connections, {generator()}, worker on"
     results.add(
-        at_least(f"HTTP single events, {label}", rates[1:], echoes[1:], 0.35, unit="events/s", note=note),
+        at_least(
+            f"HTTP single events, {label}",
+            rates[1:],
+            echoes[1:],
+            ECHO[base.engine],
+            unit="events/s",
+            note=note,
+        ),
         at_most(f"HTTP single events, {label}, p99", median(slowest[1:]), 25, unit="ms", note=note),
         at_most(f"worker behind HTTP single events, {label}", max(lags), 2.0, unit="s"),
     )
-    for file in folder.glob("served*"):
-        file.unlink()
+    served.drop()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-__all__ = ["RESULTS", "Results", "Row", "at_least", "at_most", "median", "paired"]
+__all__ = ["RESULTS", "Results", "Row", "at_least", "at_most", "at_most_ratio", "median", "paired"]
 
 RESULTS = Path(__file__).with_name("results.json")
 
@@ -90,6 +90,23 @@ def at_most(
         ratio=None if reference is None else round(ours / reference, 2),
         target=f"<= {target:g}" if reference is None else f"<= reference + {target:g}",
         met=ours <= bound,
+        note=note,
+    )
+
+
+def at_most_ratio(
+    name: str, ours: Sequence[float], reference: Sequence[float], target: float, *, unit: str, note: str = ""
+) -> Row:
+    """A row of times, whose target is a ratio to the reference."""
+    ratio = paired(ours, reference)
+    return Row(
+        name=name,
+        ours=round(median(ours), 3),
+        reference=round(median(reference), 3),
+        unit=unit,
+        ratio=round(ratio, 3),
+        target=f"<= {target}x",
+        met=ratio <= target,
         note=note,
     )
 

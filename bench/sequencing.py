@@ -1,4 +1,4 @@
-"""Sequencing: leaf built, hashed and stored, beside leaf hashes that are ready.
+"""Sequencing on SQLite: leaf built, hashed and stored, beside leaf hashes that are ready.
 
 Once beside an insert of them into the same tables and nothing else, once beside the same work with them: read
 from the queue, folded into the tree, stored.

@@ -16,7 +16,9 @@ from pathlib import Path
 
 import msgspec
 
-__all__ = ["Server", "echo", "serve"]
+from affidavit.config import Settings
+
+__all__ = ["Server", "echo", "serve", "token"]
 
 
 class Server(msgspec.Struct, frozen=True):
@@ -36,9 +38,9 @@ class Server(msgspec.Struct, frozen=True):
 
 
 @contextmanager
-def serve(database: Path, *, worker: bool) -> Iterator[Server]:
+def serve(settings: Settings, *, worker: bool) -> Iterator[Server]:
     """``affidavit serve`` on a database."""
-    flags = ["--database", f"sqlite:///{database}", "--data-dir", str(database.parent / "data")]
+    flags = _flags(settings)
     flags += ["--listen", "127.0.0.1:0", "--log-level", "error"]
     with _process(["-m", "affidavit.cli", "serve", *flags, *([] if worker else ["--no-worker"])]) as process:
         assert process.stdout is not None
@@ -65,9 +67,13 @@ def echo() -> Iterator[Server]:
         yield Server(f"http://127.0.0.1:{port}", process.pid)
 
 
-def token(database: Path, organization: str) -> str:
+def _flags(settings: Settings) -> list[str]:
+    return ["--database", settings.database, "--data-dir", str(settings.data_dir)]
+
+
+def token(settings: Settings, organization: str) -> str:
     """A token of the database that may write, read and export."""
-    flags = ["--database", f"sqlite:///{database}", "--data-dir", str(database.parent / "data")]
+    flags = _flags(settings)
     abilities = ["events:write", "audit-log:list", "audit-log:export"]
     command = [sys.executable, "-m", "affidavit.cli", "token", "create", *flags, "--json"]
     command += ["--organization", organization, *(f"--ability={ability}" for ability in abilities)]

@@ -1,40 +1,33 @@
-"""Stores to measure on: filled with ninety days of events, indexed by a real worker."""
+"""Databases to measure on: filled with ninety days of events, sealed and indexed by a real worker."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from itertools import islice
 from typing import Final
 
+import msgspec
+
 from affidavit.catalogs import ready_made
-from affidavit.config import Settings
-from affidavit.core.row import Row
+from affidavit.core.ids import make_id
+from affidavit.core.row import COLUMNS, Row
 from affidavit.core.times import DAY
 from affidavit.recorder.intake import Intake, Rights
-from affidavit.storage.sqlite.connect import index_path
-from affidavit.storage.sqlite.database import SqliteDatabase, migrate_file
-from affidavit.storage.sqlite.follower import IndexFollower
-from affidavit.storage.sqlite.log_file import log_path
-from affidavit.wiring import Instance, clock, open_store
+from affidavit.wiring import Instance, clock, open_follower, open_store
 from affidavit.wiring.work import open_parts
 from affidavit.worker import Supervisor
+from bench.base import Base
 from bench.data import DAYS, Source
 from bench.lag import Lag
 
-__all__ = ["BATCH", "copy", "fill", "intake", "opened", "prepared", "seal", "settings_of", "worker"]
+__all__ = ["BATCH", "fill", "intake", "opened", "prepared", "seal", "worker"]
 
 BATCH: Final = 1_000
 _IMPORTS = Rights(may_import=True)
-
-
-def settings_of(database: Path) -> Settings:
-    """Settings of a program that works on this file, with a key and a guard for it alone."""
-    folder = database.parent / "data" / database.stem
-    return Settings(database=f"sqlite:///{database}", data_dir=folder, listen="127.0.0.1:0")
+_ID, _SECRET = COLUMNS.index("id"), COLUMNS.index("secret")
 
 
 def intake(now: Callable[[], int] = clock) -> Intake:
@@ -54,46 +47,82 @@ def prepared(made: Intake, source: Source, count: int, *, at: int | None = None,
     return made.prepare(source.drafts(count, at=at, step=step), organization=None, rights=_IMPORTS)
 
 
-def fill(path: Path, events: int, *, lean: bool = False, say: Callable[[str], None] = print) -> None:
-    """Make a database of so many events, ending now, and its index; leave it as it is where it exists."""
-    if index_path(path).exists():
-        say(f"{path} is there already")
-        return
-    _forget(path)
+def fill(
+    base: Base,
+    events: int,
+    *,
+    lean: bool = False,
+    pool: int | None = None,
+    say: Callable[[str], None] = print,
+) -> Base:
+    """Make a database of so many events, ending now, sealed and indexed; leave it as it is where it exists.
+
+    Args:
+        base: which.
+        events: how many.
+        lean: see :class:`bench.data.Source`.
+        pool: make only so many different contents, and use them again and again under new ids and secrets.
+        say: prints a line.
+    """
+    if base.whole():
+        say(f"{base.engine} {base.name} is there already")
+        return base
     begun = time.perf_counter()
     now = clock() - DAYS * DAY
     step = DAYS * DAY // events
-    migrate_file(path)
-    database = SqliteDatabase(path, clock=lambda: now)
-    made = intake(lambda: now)
-    source = Source(7, lean=lean)
-    with worker(path), Lag(path) as lag:
+    base.make(since=now)
+    stream = _again if pool is not None else _fresh
+    rows = stream(Source(7, lean=lean), now, step, pool or events)
+    with worker(base), Lag(base) as lag, base.inserting(lambda: now) as insert:
         for _ in range(0, events, BATCH):
-            rows = prepared(made, source, BATCH, at=now - (BATCH - 1) * step, step=step)
-            database.events.insert(rows)
+            insert(list(islice(rows, BATCH)))
             now += BATCH * step
         recorded = time.perf_counter() - begun
         lag.wait(0)
-    settle(path)
-    seal(path)
-    database.close()
+    settle(base)
+    seal(base)
+    base.finished()
     say(
-        f"filled {path.name}: {events:,} events in {recorded:.0f} s,"
+        f"filled {base.engine} {base.name}: {events:,} events in {recorded:.0f} s,"
         f" indexed after {time.perf_counter() - begun:.0f} s"
     )
+    return base
 
 
-def settle(path: Path) -> None:
+def _fresh(source: Source, now: int, step: int, _events: int) -> Iterator[Row]:
+    """Every event made for itself."""
+    made = intake(lambda: now)
+    while True:
+        yield from prepared(made, source, BATCH, at=now - (BATCH - 1) * step, step=step)
+        now += BATCH * step
+
+
+def _again(source: Source, now: int, step: int, pool: int) -> Iterator[Row]:
+    """Some contents, one after the other, each time as other events."""
+    maker = intake(lambda: now)
+    made = [row for _ in range(0, pool, BATCH) for row in prepared(maker, source, BATCH, at=now - DAY)]
+    while True:
+        random = os.urandom(40 * len(made))
+        for number, row in enumerate(made):
+            piece = random[40 * number : 40 * number + 40]
+            event_id = make_id(now, int.from_bytes(piece[:8], "big") >> 2)
+            values = list(row.values)
+            values[_ID], values[_SECRET] = event_id, piece[8:]
+            yield msgspec.structs.replace(row, id=event_id, values=tuple(values))
+            now += step
+
+
+def settle(base: Base) -> None:
     """Merge the index as far as it goes: what a worker does when nothing waits."""
-    follower = IndexFollower(path, index_path(path))
+    follower = open_follower(base.settings)
     while follower.step() or follower.tidy():
         pass
     follower.close()
 
 
-def seal(path: Path) -> None:
+def seal(base: Base) -> None:
     """Give every event its leaf, and every tree its checkpoint."""
-    parts = open_parts(settings_of(path))
+    parts = open_parts(base.settings)
     while parts.sequencer.step():
         pass
     while parts.signer.step():
@@ -101,26 +130,10 @@ def seal(path: Path) -> None:
     parts.close()
 
 
-def copy(path: Path, to: Path) -> Path:
-    """A copy of a closed store: events, index, log, key and guard."""
-    _forget(to)
-    for part in (lambda file: file, index_path, log_path):
-        shutil.copyfile(part(path), part(to))
-    shutil.copytree(settings_of(path).data_dir, settings_of(to).data_dir)
-    return to
-
-
-def _forget(path: Path) -> None:
-    """Take away the key and the guard of a database that is gone, which would guard no other."""
-    shutil.rmtree(settings_of(path).data_dir, ignore_errors=True)
-
-
 @contextmanager
-def opened(path: Path) -> Iterator[Instance]:
-    """The product on a file, made where it is missing."""
-    if not path.exists():
-        _forget(path)
-    instance = open_store(settings_of(path), migrate=True)
+def opened(base: Base) -> Iterator[Instance]:
+    """The product on a database that exists."""
+    instance = open_store(base.settings)
     try:
         yield instance
     finally:
@@ -128,7 +141,7 @@ def opened(path: Path) -> Iterator[Instance]:
 
 
 @contextmanager
-def worker(path: Path) -> Iterator[None]:
-    """A worker process on a file."""
-    with Supervisor(settings_of(path)):
+def worker(base: Base) -> Iterator[None]:
+    """A worker process on a database."""
+    with Supervisor(base.settings):
         yield

@@ -24,9 +24,10 @@ from affidavit.core.verdict import Verdict
 from affidavit.export.bundle import Bundles
 from affidavit.verifier.archive import Archive
 from affidavit.wiring.log import key_file
+from bench.base import Base
 from bench.data import MAIN
 from bench.results import Results, at_least, at_most, median
-from bench.stores import opened, settings_of
+from bench.stores import opened
 
 __all__ = ["measure", "openssl_rate"]
 
@@ -36,7 +37,7 @@ PIECE: Final = 300
 """Lines that are judged at once: a quarter of a megabyte, as the verifier reads them."""
 
 
-def measure(results: Results, folder: Path, filled: Path, label: str) -> None:
+def measure(results: Results, folder: Path, filled: Base, label: str) -> None:
     """Add the rows.
 
     Args:
@@ -67,14 +68,14 @@ def openssl_rate(size: int) -> float:
     return float(found[1]) / size
 
 
-def _export(filled: Path, bundle: Path) -> Trust:
+def _export(filled: Base, bundle: Path) -> Trust:
     """Write the bundle of the greatest tree; the key to verify it with."""
     with opened(filled) as instance, bundle.open("wb") as file:
         origin = instance.log.trees(MAIN)[-1].origin
         bundles = Bundles(instance.log, instance.log, instance.entries, instance.reader)
         for chunk in bundles.open(MAIN, Filter()).chunks():
             file.write(chunk)
-    key = key_file(settings_of(filled)).load().verifiers(origin)[-1]
+    key = key_file(filled.settings).load().verifiers(origin)[-1]
     return Trust.of([parse_verifier(key.vkey)])
 
 
@@ -144,7 +145,7 @@ def _measure_whole(
     )
 
 
-def _measure_proofs(results: Results, filled: Path, trust: Trust, label: str) -> None:
+def _measure_proofs(results: Results, filled: Base, trust: Trust, label: str) -> None:
     """One tlog-proof made, and verified."""
     making, checking, sizes = [], [], []
     hashes = 0
