@@ -24,12 +24,18 @@ GRANT SELECT ON affidavit_months, affidavit_partitioning, affidavit_events_defau
 GRANT SELECT, INSERT, UPDATE, DELETE ON affidavit_unfreed, affidavit_freed TO affidavit_server;
 GRANT EXECUTE ON FUNCTION affidavit_month_make(date, integer), affidavit_month_drop(text), affidavit_month_of(uuid),
       affidavit_month_start(date), affidavit_range_close(text, uuid, uuid, bytea) TO affidavit_server;
+GRANT SELECT ON affidavit_closing TO affidavit_server;
+GRANT SELECT, INSERT, UPDATE, DELETE ON affidavit_index, affidavit_terms, affidavit_hourly, affidavit_emails
+      TO affidavit_server;
+GRANT EXECUTE ON FUNCTION affidavit_terms_make(date), affidavit_terms_drop(date), affidavit_index_discard()
+      TO affidavit_server;
 
 -- role: affidavit_writer
 GRANT EXECUTE ON FUNCTION affidavit_record_v1, affidavit_record_many_v1 TO affidavit_writer;
 
 -- role: affidavit_reader
-GRANT EXECUTE ON FUNCTION affidavit_first_id, affidavit_json, affidavit_microseconds TO affidavit_reader;
+GRANT EXECUTE ON FUNCTION affidavit_first_id, affidavit_make_id, affidavit_json, affidavit_microseconds
+      TO affidavit_reader;
 DO $$
 BEGIN
     -- Ours, and not a table of the application with the same name.

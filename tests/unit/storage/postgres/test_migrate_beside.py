@@ -33,8 +33,7 @@ def server(request: pytest.FixtureRequest) -> Server:
 @pytest.fixture
 def place(server: Server) -> Address:
     """A database with the current schema."""
-    made = migrated(server)
-    return made
+    return migrated(server)
 
 
 class Recorder(threading.Thread):
