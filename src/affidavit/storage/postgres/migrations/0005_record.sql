@@ -29,7 +29,7 @@ LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
 $$;
 
 CREATE FUNCTION affidavit_microseconds(id uuid) RETURNS bigint LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
-    SELECT (head >> 16) * 1000 + ((head & 4095) * 1000 + 4095) / 4096
+    SELECT ((head >> 16) & 281474976710655) * 1000 + ((head & 4095) * 1000 + 4095) / 4096
     FROM (SELECT ('x' || encode(substr(uuid_send(id), 1, 8), 'hex'))::bit(64)::bigint) AS first(head)
 $$;
 
@@ -47,23 +47,20 @@ CREATE FUNCTION affidavit_structure(value text) RETURNS text LANGUAGE sql IMMUTA
     SELECT regexp_replace(value, '"(?:[^"\\]|\\.)*"', '', 'g')
 $$;
 
--- Whether a text is one object that names every key once; where this says no, affidavit_check_object looks closer. jsonb
--- keeps the last of equal keys. Colons stand after keys and within texts: a member that is dropped takes one along, and
+-- Whether an object names every key once; where this says no, affidavit_check_keys looks closer. jsonb keeps
+-- the last of equal keys. Colons stand after keys and within texts: a member that is dropped takes one along, and
 -- none appears unless it was escaped.
-CREATE FUNCTION affidavit_is_object(value text, object jsonb) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
-    SELECT jsonb_typeof(object) = 'object'
-        AND length(value) - length(replace(value, ':', '')) = length(object::text) - length(replace(object::text, ':', ''))
+CREATE FUNCTION affidavit_has_each_key_once(value text, object jsonb) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
+    SELECT length(value) - length(replace(value, ':', '')) = length(object::text) - length(replace(object::text, ':', ''))
         AND (strpos(value, '\') = 0 OR strpos(value, '\u003') = 0)
 $$;
 
-CREATE FUNCTION affidavit_check_object(pointer text, value text, object jsonb) RETURNS boolean LANGUAGE plpgsql AS $$
+CREATE FUNCTION affidavit_check_keys(pointer text, value text, object jsonb) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     came text := affidavit_structure(value);
     stays text := affidavit_structure(object::text);
 BEGIN
-    IF jsonb_typeof(object) <> 'object' THEN
-        RETURN affidavit_refuse(pointer, 'type', 'must be one JSON object', value);
-    ELSIF length(came) - length(replace(came, ':', '')) <> length(stays) - length(replace(stays, ':', '')) THEN
+    IF length(came) - length(replace(came, ':', '')) <> length(stays) - length(replace(stays, ':', '')) THEN
         RETURN affidavit_refuse(pointer, 'duplicate_key', 'names the same key twice in one object');
     END IF;
     RETURN true;
@@ -72,7 +69,10 @@ $$;
 
 CREATE FUNCTION affidavit_check_json(pointer text, value text) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
-    RETURN value::jsonb IS NOT NULL;
+    IF jsonb_typeof(value::jsonb) <> 'object' THEN
+        RETURN affidavit_refuse(pointer, 'type', 'must be one JSON object', value);
+    END IF;
+    RETURN true;
 EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
     RETURN affidavit_refuse(pointer, 'json', 'is not JSON that can be kept (' || SQLERRM || ')', value);
 END
@@ -98,8 +98,8 @@ BEGIN
     IF brackets <> '' THEN
         RETURN affidavit_refuse(pointer, 'depth', 'is nested deeper than 32 levels');
     END IF;
-    FOR number IN SELECT found[1] FROM regexp_matches(structure, '[0-9][0-9.eE+-]*', 'g') AS found LOOP
-        IF length(number) > 4000 OR (number ~ '[.eE]' AND number::numeric >= 1.797693134862315e308) THEN
+    FOR number IN SELECT match[1] FROM regexp_matches(structure, '[0-9][0-9.eE+-]*', 'g') AS match LOOP
+        IF length(number) > 4000 OR (number ~ '[.eE]' AND number::numeric > 1.7976931348623157e308) THEN
             RETURN affidavit_refuse(pointer, 'number', 'holds a number that is too great', number);
         END IF;
     END LOOP;
@@ -231,7 +231,9 @@ BEGIN
     EXCEPTION WHEN data_exception THEN
         RETURN affidavit_refuse(at || '/ip', 'address', 'must be an IP address without port or zone', address);
     END;
-    IF normal <<= '::ffff:0.0.0.0/96' THEN
+    IF family(normal) = 4 AND host(normal) <> address THEN
+        RETURN affidavit_refuse(at || '/ip', 'address', 'must be an IP address in its usual form', address);
+    ELSIF normal <<= '::ffff:0.0.0.0/96' THEN
         RETURN affidavit_refuse(at || '/ip', 'address', 'must be written as IPv4, not as IPv4 within IPv6', address);
     END IF;
     RETURN true;
@@ -350,6 +352,10 @@ BEGIN
         whence := context::jsonb;
         change := changes::jsonb;
         detail := details::jsonb;
+        IF NOT (jsonb_typeof(people) = 'object' AND jsonb_typeof(things) = 'object' AND jsonb_typeof(whence) = 'object'
+                AND jsonb_typeof(change) = 'object' AND jsonb_typeof(detail) = 'object') THEN
+            RAISE data_exception;
+        END IF;
     EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
         checked := affidavit_check_json(at || '/actor', actor) AND affidavit_check_json(at || '/resources', resources)
             AND affidavit_check_json(at || '/context', context) AND affidavit_check_json(at || '/changes', changes)
@@ -357,13 +363,13 @@ BEGIN
     END;
     -- Free JSON is looked at before anything writes it out: 1e131071 has eight characters here and 131,072 there.
     actor_id := affidavit_check_actor(at, people);
-    IF NOT affidavit_is_object(actor, people) THEN
-        checked := affidavit_check_object(at || '/actor', actor, people);
+    IF NOT affidavit_has_each_key_once(actor, people) THEN
+        checked := affidavit_check_keys(at || '/actor', actor, people);
     END IF;
     IF resources <> '{}' THEN
         checked := affidavit_check_resources(at, things);
-        IF NOT affidavit_is_object(resources, things) THEN
-            checked := affidavit_check_object(at || '/resources', resources, things);
+        IF NOT affidavit_has_each_key_once(resources, things) THEN
+            checked := affidavit_check_keys(at || '/resources', resources, things);
         END IF;
     END IF;
     IF context <> '{}' THEN
@@ -371,8 +377,8 @@ BEGIN
             checked := affidavit_check_free(at || '/context', context);
         END IF;
         checked := affidavit_check_context(at, whence);
-        IF NOT affidavit_is_object(context, whence) THEN
-            checked := affidavit_check_object(at || '/context', context, whence);
+        IF NOT affidavit_has_each_key_once(context, whence) THEN
+            checked := affidavit_check_keys(at || '/context', context, whence);
         END IF;
     END IF;
     IF changes <> '{}' THEN
@@ -380,8 +386,8 @@ BEGIN
             checked := affidavit_check_free(at || '/changes', changes);
         END IF;
         checked := affidavit_check_changes(at, change);
-        IF NOT affidavit_is_object(changes, change) THEN
-            checked := affidavit_check_object(at || '/changes', changes, change);
+        IF NOT affidavit_has_each_key_once(changes, change) THEN
+            checked := affidavit_check_keys(at || '/changes', changes, change);
         END IF;
     END IF;
     IF details <> '{}' THEN
@@ -389,8 +395,8 @@ BEGIN
             checked := affidavit_check_free(at || '/details', details);
         END IF;
         checked := affidavit_check_details(at, detail);
-        IF NOT affidavit_is_object(details, detail) THEN
-            checked := affidavit_check_object(at || '/details', details, detail);
+        IF NOT affidavit_has_each_key_once(details, detail) THEN
+            checked := affidavit_check_keys(at || '/details', details, detail);
         END IF;
     END IF;
     RETURN actor_id;
@@ -587,5 +593,3 @@ BEGIN
     RETURN (came.id, false);
 END
 $$;
-
-REVOKE ALL ON FUNCTION affidavit_record_v1, affidavit_organization_secret FROM PUBLIC;

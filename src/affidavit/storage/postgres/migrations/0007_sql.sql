@@ -100,8 +100,6 @@ BEGIN
 END
 $$;
 
-REVOKE ALL ON FUNCTION affidavit_record_many_v1 FROM PUBLIC;
-
 -- For queries: the smallest id of a moment, so that a range of time is a range of ids, which is indexed.
 CREATE FUNCTION affidavit_first_id(moment timestamptz) RETURNS uuid
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path FROM CURRENT AS $$
@@ -129,5 +127,6 @@ BEGIN
         affidavit_json(e.context) ->> 'ip' AS ip,
         e.details
     FROM affidavit_events AS e, LATERAL (SELECT affidavit_json(e.actor)) AS person(actor);
+    COMMENT ON VIEW audit_logs IS 'Affidavit: recorded events, for people who come with SQL (docs/howto/sql.md)';
 END
 $$;
