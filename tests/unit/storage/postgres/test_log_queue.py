@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.pq import TransactionStatus
 
 from affidavit.core.credentials import INSTANCE
 from affidavit.errors import LogMismatch, LogMoved, StorageError
@@ -257,6 +258,53 @@ def test_a_second_writer_that_comes_later_stores_nothing(line: Line) -> None:
     assert second.step() == 1
     assert len(line.leaves()) == 4
     other.close()
+
+
+def test_a_tree_that_somebody_else_made_longer_or_shorter_is_not_grown(line: Line) -> None:
+    """Each tree must have the size that the batch began with, whatever is kept in memory."""
+    line.record(3)
+    line.sequence()
+    line.sql("UPDATE affidavit_trees SET size = 2")
+    line.record()
+    with pytest.raises(LogMoved, match="no longer have their size"):
+        line.sequencer.step()
+    line.sql("UPDATE affidavit_trees SET size = 3")
+    assert line.sequence() == 1
+
+
+@pytest.mark.parametrize("number", range(1, 9))
+def test_a_statement_that_fails_takes_the_whole_batch_back(
+    line: Line, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Settings, place, queue, trees, leaves, head: whichever fails, nothing of the batch is stored."""
+    first = line.record(2)
+    line.sequence()
+    later = [*line.record(256), *line.record(organization="beta")]
+    before = line.sql("SELECT * FROM affidavit_trees")
+    statements: list[str] = []
+    for name in ("execute", "copy"):
+        monkeypatch.setattr(Session, name, _failing(getattr(Session, name), statements, number))
+    with pytest.raises(StorageError, match="as it was told to"):
+        line.sequencer.step()
+    monkeypatch.undo()
+    assert line.leaves() == first
+    assert line.sql("SELECT * FROM affidavit_trees") == before
+    assert line.sql("SELECT count(*) FROM affidavit_tiles") == [(0,)]
+    assert line.sequence() == 257
+    assert line.leaves() == [*first, *later]
+
+
+def _failing(call: Any, statements: list[str], number: int) -> Any:
+    """The nth statement of the transaction that follows a claim fails."""
+
+    def run(session: Session, statement: str, *arguments: Any) -> Any:
+        if session.connection.info.transaction_status == TransactionStatus.INTRANS:
+            statements.append(statement)
+            if len(statements) == number:
+                raise StorageError(f"{statement} failed, as it was told to.")
+        return call(session, statement, *arguments)
+
+    return run
 
 
 @pytest.mark.parametrize("applied", [False, True])
