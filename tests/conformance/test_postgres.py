@@ -51,10 +51,26 @@ def template(server: Server) -> str:
     return empty_database(server)
 
 
+@pytest.fixture(scope="session")
+def user(server: Server, template: str) -> str:
+    """Whom the stores connect as: on the newest version the role that ``grants.sql`` makes for the server.
+
+    Before PostgreSQL 17 nobody but the owner may vacuum, which erasure needs.
+    """
+    if server.version == "15":
+        return "postgres"
+    with server.connect() as connection:
+        connection.execute(
+            "DO $$ BEGIN CREATE ROLE app_server LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$"
+        )
+        connection.execute("GRANT affidavit_server TO app_server")
+    return "app_server"
+
+
 @pytest.fixture
-def engine(server: Server, clock: Clock, template: str) -> Iterator[Engine]:
+def engine(server: Server, clock: Clock, template: str, user: str) -> Iterator[Engine]:
     """PostgreSQL, in databases of the test's own."""
-    made = PostgresEngine(server, clock=clock, template=template)
+    made = PostgresEngine(server, clock=clock, template=template, user=user)
     yield made
     made.close()
 

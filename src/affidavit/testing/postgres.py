@@ -26,8 +26,8 @@ _numbers = count(1)
 class PostgresServer(Protocol):
     """A server of which the tests may do what they like with the databases."""
 
-    def url(self, database: str = ..., /) -> str:
-        """The URL of a database, as a superuser."""
+    def url(self, database: str = ..., /, *, user: str = ...) -> str:
+        """The URL of a database, as a superuser or as another role."""
         ...
 
 
@@ -183,14 +183,21 @@ class PostgresEngine:
         server: runs for as long as the engine.
         clock: microseconds since 1970 UTC; ``None`` takes the server's clock.
         template: name of an empty database (:func:`empty_database`), to make others faster.
+        user: whom the stores connect as; a superuser by default.
     """
 
     def __init__(
-        self, server: PostgresServer, *, clock: Callable[[], int] | None, template: str | None = None
+        self,
+        server: PostgresServer,
+        *,
+        clock: Callable[[], int] | None,
+        template: str | None = None,
+        user: str = "postgres",
     ) -> None:
         self._server = server
         self._clock = clock
         self._template = template
+        self._user = user
         self._made: list[str] = []
         self._open: list[PostgresStores] = []
 
@@ -207,7 +214,7 @@ class PostgresEngine:
             ),
         )
         self._made.append(name)
-        return self._server.url(name)
+        return self._server.url(name, user=self._user)
 
     def open(self, database: str) -> PostgresStores:
         """Open one of these databases, by its URL."""

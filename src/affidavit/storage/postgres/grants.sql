@@ -9,6 +9,7 @@ GRANT SELECT, INSERT, DELETE,
       UPDATE (actor_id, actor, resources, context, changes, details, secret, remains)
       ON affidavit_events TO affidavit_server;
 GRANT SELECT, INSERT, DELETE ON affidavit_pending, affidavit_permit TO affidavit_server;
+GRANT SELECT ON SEQUENCE affidavit_pending_seq_seq TO affidavit_server;  -- fsck compares it with what waits
 GRANT SELECT, INSERT, UPDATE ON affidavit_meta TO affidavit_server;
 GRANT SELECT, INSERT ON affidavit_catalogs, affidavit_pruned TO affidavit_server;
 GRANT SELECT, INSERT, UPDATE ON affidavit_organizations, affidavit_tokens, affidavit_sessions, affidavit_tasks,
@@ -29,6 +30,22 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON affidavit_index, affidavit_terms, affida
       TO affidavit_server;
 GRANT EXECUTE ON FUNCTION affidavit_terms_make(date), affidavit_terms_drop(date), affidavit_index_discard()
       TO affidavit_server;
+DO $$
+DECLARE
+    part text;
+BEGIN
+    -- VACUUM frees what was erased. Before PostgreSQL 17 only the owner of a table may run it, or that of the database.
+    IF current_setting('server_version_num')::integer >= 170000 THEN
+        FOR part IN
+            SELECT oid::regclass FROM pg_class
+            WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p')
+              AND relname LIKE 'affidavit\_%' AND pg_get_userbyid(relowner) = current_user
+        LOOP
+            EXECUTE format('GRANT MAINTAIN ON %s TO affidavit_server', part);
+        END LOOP;
+    END IF;
+END
+$$;
 
 -- role: affidavit_writer
 GRANT EXECUTE ON FUNCTION affidavit_record_v1, affidavit_record_many_v1 TO affidavit_writer;
