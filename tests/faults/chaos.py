@@ -160,19 +160,25 @@ class Sequencers:
     Args:
         address: of the database, as they reach it.
         mode: ``lease`` or ``free``.
-        count: how many run at once.
     """
 
-    def __init__(self, address: Address, mode: str, count: int = 2) -> None:
+    def __init__(self, address: Address, mode: str) -> None:
         self._command = [sys.executable, "-m", "tests.faults.sequencing", address.url, mode]
-        self._running = [self._start() for _ in range(count)]
+        self._running = [self._start() for _ in range(2)]
+        self._next = 0
         self.kills: list[float] = []
 
     def _start(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(self._command, cwd=ROOT)
 
-    def kill(self, number: int) -> None:
-        """SIGKILL of one of them; another one is started in its place."""
+    def kill(self, holder: int | None) -> None:
+        """SIGKILL of one of them; another one is started in its place.
+
+        Args:
+            holder: the process that works; ``None`` takes the one that runs longest.
+        """
+        number = next((at for at, each in enumerate(self._running) if each.pid == holder), self._next)
+        self._next = 1 - number
         assert self._running[number].poll() is None, "a sequencer ended by itself"
         self._running[number].send_signal(signal.SIGKILL)
         self.kills.append(time.monotonic())
@@ -186,6 +192,14 @@ class Sequencers:
         for process in self._running:
             process.kill()
             process.wait()
+
+
+def lease_holder(address: Address) -> int | None:
+    """The process that holds the worker's lease; ``None`` where nobody asks for it."""
+    session = connect(address)
+    row = session.execute("SELECT holder FROM affidavit_leases WHERE name = 'worker'").fetchone()
+    session.close()
+    return None if row is None else int(row[0].split(":")[1])
 
 
 def check_log(address: Address, committed: set[bytes], withdrawn: set[bytes]) -> None:
