@@ -7,9 +7,11 @@ the methods that use it.
 from __future__ import annotations
 
 import os
+import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any, Unpack
 
 from affidavit.catalogs import ready_made
@@ -18,9 +20,15 @@ from affidavit.core.event import Actor
 from affidavit.core.row import Recorded
 from affidavit.recorder import context as contexts
 from affidavit.recorder.adapters.dispatch import adapter_of
-from affidavit.recorder.fields import ContextFields, Fields, anonymous, system
+from affidavit.recorder.adapters.own import source_of
+from affidavit.recorder.adapters.own_sqlite import SqliteSource
+from affidavit.recorder.attempts import failure, no_running_loop, watched
+from affidavit.recorder.fields import ContextFields, Fields, Said, anonymous, system
+from affidavit.recorder.now import Now
+from affidavit.recorder.own import OwnConnections
 from affidavit.recorder.recorder import Recorder
 from affidavit.recorder.registered import Attribute
+from affidavit.recorder.spool import Spool
 
 __all__ = ["Audit", "anonymous", "system"]
 
@@ -39,6 +47,8 @@ class Audit:
         source: channel of events that name none.
         catalogs: of the app's own event types, beside the ready-made ones.
         schema: of our tables on PostgreSQL.
+        spool: file in which events of :meth:`record_now` wait while the database is busy or away. Default:
+            beside an SQLite file, ``NAME-spool.db``; on PostgreSQL none, then the error is the caller's.
         allow_import: whether events older than 30 days are taken.
         clock: microseconds since 1970 UTC.
         entropy: that many random bytes.
@@ -52,12 +62,16 @@ class Audit:
         source: str = "app",
         catalogs: Iterable[type[Catalog]] = (),
         schema: str = "public",
+        spool: Path | str | None = None,
         allow_import: bool = False,
         clock: Callable[[], int] = _clock,
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self._database = database
         self._schema = schema
+        self._spool = Path(spool) if spool is not None else None
+        self._now: Now | None = None
+        self._making = threading.Lock()
         known: CatalogSet = ready_made()
         own = tuple(catalogs)
         if own:
@@ -92,6 +106,56 @@ class Audit:
         """
         adapter = adapter_of(target)
         return adapter.record(self.recorder, target, [self.recorder.said(action, fields)], self._schema)
+
+    def record_now(self, action: str | EventType, /, **fields: Unpack[Fields]) -> Recorded:
+        """Record an event in a transaction of its own, durable on return.
+
+        Where another writer holds an SQLite database, or the database is away and there is a spool, the event
+        is on the disk there and is stored as soon as that is possible.
+
+        Raises:
+            InvalidEvent: a rule is broken; nothing was stored.
+            WrongTransaction: an event loop runs in this thread; use ``await audit.aio.record_now(...)``.
+        """
+        no_running_loop("record_now")
+        return self._record_now(self.recorder.said(action, fields))
+
+    def denied(self, action: str | EventType, /, **fields: Unpack[Fields]) -> Recorded:
+        """Record that something was refused: :meth:`record_now` with the outcome ``failure``."""
+        no_running_loop("denied")
+        return self._record_now(self.recorder.said(action, {**fields, "outcome": "failure"}))
+
+    @contextmanager
+    def attempt(self, target: Any, action: str | EventType, /, **fields: Unpack[Fields]) -> Iterator[None]:
+        """Record an attempt: with the block's transaction where it succeeds, else in one of its own.
+
+        Args:
+            target: see :meth:`record`; a connection that is awaited has ``audit.aio.attempt``.
+            action: see :meth:`record`.
+            **fields: see :meth:`record`. ``reason`` is what was raised, where none is given.
+        """
+
+        def failed(error: BaseException) -> None:
+            self._record_now(self.recorder.said(action, failure(fields, error)))
+
+        with watched(lambda: self.record(target, action, **fields), failed):
+            yield
+
+    def _record_now(self, said: Said) -> Recorded:
+        return self.now.record([self.recorder.draft(said)])[0]
+
+    @property
+    def now(self) -> Now:
+        """What records in transactions of its own; its connections are opened at the first use."""
+        with self._making:
+            if self._now is None:
+                source = source_of(self._database, self._schema)
+                path = self._spool
+                if path is None and isinstance(source, SqliteSource):
+                    path = source.path.with_name(f"{source.path.with_suffix('').name}-spool.db")
+                spool = Spool(path) if path is not None else None
+                self._now = Now(self.recorder, OwnConnections(source), spool)
+            return self._now
 
     def register(self, cls: type, *, type: str, id: Attribute = "id", name: Attribute | None = None) -> None:
         """Say what resource the objects of a class are.

@@ -16,11 +16,19 @@ from uuid import UUID
 from affidavit.core.content import same_content
 from affidavit.core.event import Draft
 from affidavit.core.ids import format_id, microseconds_of
-from affidavit.core.prepare import key_given
 from affidavit.core.row import COLUMNS, Recorded, Row
 from affidavit.errors import FieldError, IdConflict, StorageError
 
-__all__ = ["Answer", "Prepare", "Statement", "Steps", "postgres_steps", "sqlite_steps", "written"]
+__all__ = [
+    "Answer",
+    "Prepare",
+    "Statement",
+    "Steps",
+    "postgres_steps",
+    "sqlite_steps",
+    "stored_steps",
+    "written",
+]
 
 
 class Statement(NamedTuple):
@@ -91,6 +99,23 @@ def sqlite_steps(
         )
         secrets[name] = bytes(answer.rows[0][0])
     rows = prepare(secrets.__getitem__)
+    return (yield from _sqlite_insert(rows, now))
+
+
+def stored_steps(rows: Sequence[Row], dialect: str, now: int) -> Steps:
+    """Record rows that were made before and bring their ids: what waited in a spool.
+
+    Args:
+        rows: each with an id of its own; one that exists already is a duplicate.
+        dialect: ``sqlite`` or ``postgresql``.
+        now: ``recorded_at`` on SQLite, microseconds since 1970 UTC.
+    """
+    if dialect == "postgresql":
+        return _postgres_call([_arguments(row, named=True, timed=True, key=None) for row in rows])
+    return _sqlite_insert(rows, now)
+
+
+def _sqlite_insert(rows: Sequence[Row], now: int) -> Steps:
     known: set[int] = set()
     batch: dict[tuple[str, bytes], Row] = {}
     for number, row in enumerate(rows):
@@ -156,7 +181,19 @@ def postgres_steps(drafts: Sequence[Draft], prepare: Prepare) -> Steps:
         InvalidEvent: nothing was sent.
     """
     rows = prepare(lambda _organization: bytes(32))
-    calls = [_arguments(draft, row) for draft, row in zip(drafts, rows, strict=True)]
+    calls = [
+        _arguments(
+            row,
+            named=draft.id is not None,
+            timed=draft.occurred_at is not None or draft.id is not None,
+            key=draft.idempotency_key,
+        )
+        for draft, row in zip(drafts, rows, strict=True)
+    ]
+    return (yield from _postgres_call(calls))
+
+
+def _postgres_call(calls: Sequence[tuple[Any, ...]]) -> Steps:
     if len(calls) == 1:
         answer = yield Statement(_ONE, calls[0], returns=True)
     else:
@@ -167,23 +204,17 @@ def postgres_steps(drafts: Sequence[Draft], prepare: Prepare) -> Steps:
     ]
 
 
-def _arguments(draft: Draft, row: Row) -> tuple[Any, ...]:
+def _arguments(row: Row, *, named: bool, timed: bool, key: str | None) -> tuple[Any, ...]:
     values = row.values
-    named = key_given(draft)
-    moment = (
-        _EPOCH + timedelta(microseconds=microseconds_of(row.id))
-        if draft.occurred_at is not None or draft.id is not None
-        else None
-    )
     parent = values[_AT["parent_id"]]
     return (
         *(values[_AT[name]] for name in ("organization", "action")),
-        moment,
+        _EPOCH + timedelta(microseconds=microseconds_of(row.id)) if timed else None,
         *(values[_AT[name]] for name in ("outcome", "severity", "source", "project")),
         None if parent is None else str(UUID(bytes=parent)),
-        draft.idempotency_key,
+        key,
         *(values[_AT[name]] for name in ("actor", "resources", "context", "changes", "details", "secret")),
-        str(UUID(bytes=row.id)) if named and draft.id is not None else None,
+        str(UUID(bytes=row.id)) if named else None,
     )
 
 
