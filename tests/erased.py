@@ -1,10 +1,14 @@
-"""An instance on real files with everything that erasure needs; the worker is a loop here."""
+"""An instance on a real database with everything that erasure needs; the worker is a loop here."""
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
+
+import psycopg
 
 from affidavit.access.operator import local_credential
 from affidavit.access.scope import Credential
@@ -14,11 +18,10 @@ from affidavit.core.row import StoredEvent
 from affidavit.log.fsck import Findings
 from affidavit.log.tasks import Task
 from affidavit.recorder.intake import Rights
-from affidavit.storage.sqlite.follower import IndexFollower
 from affidavit.wiring import clock, open_follower, open_store, open_upkeep
 from affidavit.wiring.fsck import check_everything
 
-__all__ = ["ACME", "KIM", "House", "forms_of", "leaks"]
+__all__ = ["ACME", "KIM", "House", "forms_of", "leaks", "leaks_in_tables"]
 
 ACME = "acme"
 KIM: Credential = local_credential("kim")
@@ -30,21 +33,23 @@ class House:
 
     Args:
         folder: of all files.
+        database: URL of a PostgreSQL database with a current schema; ``None`` takes SQLite in the folder.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, database: str | None = None) -> None:
         folder.mkdir(exist_ok=True, parents=True)
         self.settings = Settings(data_dir=folder)
+        if database is not None:
+            self.settings = Settings(data_dir=folder, database=database)
         self.folder = folder
+        self.database = database
         self.open(migrate=True)
 
     def open(self, *, migrate: bool = False) -> None:
         """Open everything, again after :meth:`close`."""
         self.instance = open_store(self.settings, migrate=migrate)
         self.upkeep = open_upkeep(self.settings, at_once=True)
-        follower = open_follower(self.settings)
-        assert isinstance(follower, IndexFollower)
-        self.follower = follower
+        self.follower = open_follower(self.settings)
 
     def close(self) -> None:
         """Close every file."""
@@ -68,7 +73,9 @@ class House:
 
     def seal(self) -> None:
         """Work until everything has a leaf that is published, and is indexed."""
-        while not all(event.place and event.place.published for event in self.events()):
+        while self.instance.database.waiting().events or not all(
+            event.place and event.place.published for event in self.events()
+        ):
             self.work()
 
     def events(self) -> list[StoredEvent]:
@@ -120,6 +127,40 @@ class House:
         """Check everything."""
         return check_everything(self.settings)
 
+    def leaks(self, text: str) -> list[str]:
+        """Every file and every table in which a text stands in any form and any case."""
+        found = leaks(self.folder, text)
+        return found if self.database is None else found + leaks_in_tables(self.database, text)
+
+    def literal(self, event_id: str) -> str:
+        """An event's id in a statement."""
+        return f"x'{event_id}'" if self.database is None else f"'{event_id}'"
+
+    def ask(self, statement: str) -> list[tuple[Any, ...]]:
+        """Read the database in SQL."""
+        if self.database is not None:
+            with psycopg.connect(self.database, autocommit=True) as session:
+                return session.execute(statement.encode()).fetchall()
+        with closing(sqlite3.connect(self.settings.database_path or "")) as connection:
+            return connection.execute(statement).fetchall()
+
+    def edit(self, *statements: str) -> None:
+        """Change the database as somebody with SQL who knows about permits."""
+        permit = "INSERT INTO affidavit_permit VALUES ('acme', 'erasure', 'x', NULL, NULL)"
+        self.run(permit, *statements, "DELETE FROM affidavit_permit")
+
+    def run(self, *statements: str) -> None:
+        """Run statements one after the other."""
+        if self.database is not None:
+            with psycopg.connect(self.database, autocommit=True) as session:
+                for statement in statements:
+                    session.execute(statement.encode())
+            return
+        connection = sqlite3.connect(self.settings.database_path or "", isolation_level=None)
+        with closing(connection):
+            for statement in statements:
+                connection.execute(statement)
+
 
 def forms_of(text: str) -> dict[str, bytes]:
     """The ways in which a text may stand in a file, by name."""
@@ -147,4 +188,22 @@ def leaks(folder: Path, text: str) -> list[str]:
         for name, form in forms_of(text).items():
             if form in content or form.lower() in folded:
                 found.append(f"{path.name}: {name}")
+    return found
+
+
+def leaks_in_tables(database: str, text: str) -> list[str]:
+    """Every table of a PostgreSQL database in which a text stands in any form and any case."""
+    found = []
+    with psycopg.connect(database, autocommit=True) as session:
+        tables = session.execute(
+            "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace"
+            " WHERE relkind = 'r' AND nspname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1"
+        ).fetchall()
+        assert len(tables) > 20
+        for (table,) in tables:
+            with session.cursor().copy(f"COPY {table} TO STDOUT".encode()) as copy:
+                content = b"".join(bytes(piece) for piece in copy).lower()
+            for name, form in forms_of(text).items():
+                if form.lower() in content or form.hex().encode() in content:
+                    found.append(f"{table}: {name}")
     return found

@@ -24,6 +24,7 @@ from affidavit.log.signatures import check_signature
 from affidavit.recorder.intake import Rights
 from affidavit.storage.copies import Copies, Erasure
 from affidavit.storage.sqlite.index_copies import SqliteIndexCopies
+from affidavit.testing.postgres import PostgresEngine
 from affidavit.wiring import open_store
 from affidavit.wiring.erasure import registry_of
 from affidavit.wiring.log import key_file
@@ -226,27 +227,24 @@ def test_the_task_forgets_whom_it_was_about(erased: tuple[House, dict[str, str],
     assert task.outcome["events"] > 0
 
 
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    """A small one."""
-    made = House(tmp_path / "data")
+@pytest.fixture(params=["sqlite", "postgres"])
+def house(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[House]:
+    """A small one on each engine."""
+    if request.param == "sqlite":
+        made = House(tmp_path / "data")
+        yield made
+        made.close()
+        return
+    engine = PostgresEngine(request.getfixturevalue("postgres"), clock=None)
+    made = House(tmp_path / "data", engine.create())
     yield made
     made.close()
+    engine.close()
 
 
 def person(subject: str = CANARY) -> Actor:
     """An actor who is the subject."""
     return Actor(type="user", id=subject, email=subject)
-
-
-def edit(house: House, *statements: str) -> None:
-    """Somebody with SQL who knows about permits."""
-    connection = sqlite3.connect(house.settings.database_path or "", isolation_level=None)
-    connection.execute("INSERT INTO affidavit_permit VALUES ('acme', 'erasure', 'x', NULL, NULL)")
-    for statement in statements:
-        connection.execute(statement)
-    connection.execute("DELETE FROM affidavit_permit")
-    connection.close()
 
 
 def failures(house: House) -> list[str]:
@@ -280,9 +278,7 @@ def test_a_value_that_is_gone_without_a_manifest_is_a_failure(house: House) -> N
     """Case 56: the very update that an erasure makes, made by hand, is named by event and group."""
     kept = house.record(actor=person(), reason="told")
     house.seal()
-    connection = sqlite3.connect(house.settings.database_path or "")
-    secret, reason = connection.execute("SELECT secret, details FROM affidavit_events").fetchone()
-    connection.close()
+    ((secret, reason),) = house.ask("SELECT secret, details FROM affidavit_events")
     stream = shake_256(secret).digest(80)
     salts = [urlsafe_b64encode(stream[at : at + 16]).decode().rstrip("=") for at in range(0, 80, 16)]
     left: dict[str, dict[str, str]] = {
@@ -290,7 +286,7 @@ def test_a_value_that_is_gone_without_a_manifest_is_a_failure(house: House) -> N
     }
     left["details"] = {"digest": sha256(f'["{salts[4]}","details",{reason}]'.encode()).hexdigest()}
     remains = json.dumps(left, sort_keys=True, separators=(",", ":"))
-    edit(house, f"UPDATE affidavit_events SET details = NULL, secret = NULL, remains = '{remains}'")
+    house.edit(f"UPDATE affidavit_events SET details = NULL, secret = NULL, remains = '{remains}'")
     found = failures(house)
     assert len(found) == 1
     assert kept in found[0].replace("-", "")
@@ -308,9 +304,8 @@ def test_another_group_cannot_ride_along_with_an_erasure(house: House) -> None:
     stored["details"] = {"digest": sha256(f'["{salt}","details",{text}]'.encode()).hexdigest()}
     remains = json.dumps(stored, sort_keys=True, separators=(",", ":"))
     assert failures(house) == []
-    edit(
-        house,
-        f"UPDATE affidavit_events SET details = NULL, remains = '{remains}' WHERE id = x'{first}'",
+    house.edit(
+        f"UPDATE affidavit_events SET details = NULL, remains = '{remains}' WHERE id = {house.literal(first)}"
     )
     found = failures(house)
     assert len(found) == 1
@@ -326,17 +321,18 @@ def test_digests_cannot_change_places(house: House) -> None:
     inner = json.loads(one or "")
     inner["actor"], inner["details"] = inner["details"], inner["actor"]
     swapped = json.dumps(inner, sort_keys=True, separators=(",", ":"))
-    edit(house, f"UPDATE affidavit_events SET remains = '{swapped}' WHERE id = x'{first}'")
+    house.edit(f"UPDATE affidavit_events SET remains = '{swapped}' WHERE id = {house.literal(first)}")
     assert any(first in each.replace("-", "") for each in failures(house))
-    edit(house, f"UPDATE affidavit_events SET remains = '{one}' WHERE id = x'{first}'")
+    house.edit(f"UPDATE affidavit_events SET remains = '{one}' WHERE id = {house.literal(first)}")
     assert failures(house) == []
     third = json.loads(two or "")
     third["actor"] = json.loads(one or "")["actor"]
     foreign = json.dumps(third, sort_keys=True, separators=(",", ":"))
-    edit(house, f"UPDATE affidavit_events SET remains = '{foreign}' WHERE id = x'{second}'")
+    house.edit(f"UPDATE affidavit_events SET remains = '{foreign}' WHERE id = {house.literal(second)}")
     assert any(second in each.replace("-", "") for each in failures(house))
 
 
+@pytest.mark.parametrize("house", ["sqlite"], indirect=True)
 def test_nobody_else_can_announce_an_erasure(house: House) -> None:
     """A client that posts an event of ours is refused, whatever other rights it has."""
     for action in ("audit.erasure.requested", "audit.erasure.completed", "audit.erasure"):
@@ -351,10 +347,11 @@ def test_an_edited_event_is_not_erased_away(house: House) -> None:
     """An insider who edits a row cannot have the proof of it taken away: the erasure refuses and says why."""
     event_id = house.record(actor=person(), reason="paid 5")
     house.seal()
-    connection = sqlite3.connect(house.settings.database_path or "", isolation_level=None)
-    connection.execute("DROP TRIGGER affidavit_events_update")
-    connection.execute("UPDATE affidavit_events SET details = replace(details, '5', '9')")
-    connection.close()
+    on_it = "_update" if house.database is None else "_keep ON affidavit_events"
+    house.run(
+        f"DROP TRIGGER affidavit_events{on_it}",
+        "UPDATE affidavit_events SET details = replace(details, '5', '9')",
+    )
     task = house.finish(house.order(CANARY))
     assert task.state == "failed"
     assert task.outcome is not None
@@ -390,11 +387,12 @@ def test_substrings_wait_for_a_word(house: House) -> None:
     second = house.erase(CANARY, include_substrings=True).outcome or {}
     assert second["unconfirmed"] == {}
     assert house.find(near).redacted == ("details",)
-    assert leaks(house.folder, CANARY) == []
+    assert house.leaks(CANARY) == []
     house.seal()
     assert failures(house) == []
 
 
+@pytest.mark.parametrize("house", ["sqlite"], indirect=True)
 def test_a_dry_run_changes_and_records_nothing(house: House) -> None:
     """It counts what an erasure would do, with examples, and the events are as they were."""
     exact, near = house.record(actor=person(), reason=CANARY), house.record(reason=f"by {CANARY}")
@@ -410,6 +408,7 @@ def test_a_dry_run_changes_and_records_nothing(house: House) -> None:
     assert house.instance.log.manifests() == []
 
 
+@pytest.mark.parametrize("house", ["sqlite"], indirect=True)
 def test_clear_fields_are_named(house: House) -> None:
     """What stands in a clear field cannot be erased, and the answer says so."""
     house.record(f"user.{'canary-q7x'}.update", actor=person("canary-q7x"), project="canary-q7x")
@@ -418,6 +417,7 @@ def test_clear_fields_are_named(house: House) -> None:
     assert outcome["groups"] == {"actor": 1}
 
 
+@pytest.mark.parametrize("house", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     ("subject", "more", "pointer"),
     [
@@ -454,7 +454,7 @@ def test_names_in_settings_go_too(house: House) -> None:
     (token,) = house.instance.tokens.list((ACME,))
     assert token.name == "[erased]"
     assert house.instance.tokens.authenticate(issued.text).id == token.id
-    assert leaks(house.folder, CANARY) == []
+    assert house.leaks(CANARY) == []
     house.seal()
     assert failures(house) == []
 
@@ -470,6 +470,7 @@ def test_a_second_erasure_finds_nothing_and_says_so(house: House) -> None:
     assert failures(house) == []
 
 
+@pytest.mark.parametrize("house", ["sqlite"], indirect=True)
 def test_no_value_goes_before_its_erasure_is_published(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """While nothing is signed, the request stands in the log and every value stays; then it goes on."""
     event_id = house.record(actor=person())

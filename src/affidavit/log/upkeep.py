@@ -73,12 +73,19 @@ class Upkeep:
         open_parts: opens the files; tried again after an error.
         monotonic: seconds.
         clock: microseconds since 1970 UTC.
+        first: parts that are open already; closed with it whether a round was run or not.
     """
 
     def __init__(
-        self, open_parts: Callable[[], LogParts], *, monotonic: Callable[[], float], clock: Callable[[], int]
+        self,
+        open_parts: Callable[[], LogParts],
+        *,
+        monotonic: Callable[[], float],
+        clock: Callable[[], int],
+        first: LogParts | None = None,
     ) -> None:
         self._open_parts = open_parts
+        self._first = first
         self._monotonic = monotonic
         self._clock = clock
         self._parts: LogParts | None = None
@@ -108,7 +115,8 @@ class Upkeep:
 
     def _open(self) -> LogParts:
         if self._parts is None:
-            self._parts = self._open_parts()
+            first, self._first = self._first, None
+            self._parts = self._open_parts() if first is None else first
             # What an earlier worker said is taken back by the first success of this one.
             standing = {alarm.kind: alarm.text for alarm in self._parts.alarms.alarms()}
             for stage in _STAGES:
@@ -159,6 +167,7 @@ class Upkeep:
 
     def close(self) -> None:
         """Close the files."""
-        if self._parts is not None:
-            self._parts.close()
-            self._parts = None
+        for parts in (self._first, self._parts):
+            if parts is not None:
+                parts.close()
+        self._first = self._parts = None

@@ -283,8 +283,12 @@ class Engine(Protocol):
         """Raise :class:`~affidavit.errors.LogMismatch` where events and log are not of one history."""
         ...
 
-    def housekeeping(self) -> Callable[[], bool] | None:
-        """One bounded piece of the engine's own upkeep (partitions), a true answer asks for more of it."""
+    def housekeeping(self, at_end: Callable[[Callable[[], None]], object]) -> Callable[[], bool] | None:
+        """One bounded piece of the engine's own upkeep (partitions), a true answer asks for more of it.
+
+        Args:
+            at_end: takes what is to be called when the worker ends.
+        """
         ...
 
     def evidence(self) -> tuple[Evidence, LogEvidence, IndexEvidence]:

@@ -210,9 +210,11 @@ class PostgresEngine:
     def check_history(self, database: EventsAndLog) -> None:
         """Events and log are restored together; the guard sees whether they are those of yesterday."""
 
-    def housekeeping(self) -> Callable[[], bool] | None:
+    def housekeeping(self, at_end: Callable[[Callable[[], None]], object]) -> Callable[[], bool] | None:
         """Months are made ahead, the default partition is emptied, what is pruned as a whole goes."""
-        return Partitions(self.address, fence=self.fence).step
+        partitions = Partitions(self.address, fence=self.fence)
+        at_end(partitions.close)
+        return partitions.step
 
     def evidence(self) -> tuple[PostgresEvidence, PostgresLogEvidence, PostgresIndexEvidence]:
         """See the protocol."""

@@ -192,7 +192,7 @@ class SqliteEngine:
         assert isinstance(database.log, SqliteLog)
         check_files(self.path, database.events, database.log)
 
-    def housekeeping(self) -> Callable[[], bool] | None:
+    def housekeeping(self, at_end: Callable[[Callable[[], None]], object]) -> Callable[[], bool] | None:  # noqa: ARG002
         """There is none."""
         return None
 

@@ -37,10 +37,8 @@ def open_upkeep(where: Where, *, at_once: bool = False) -> Upkeep:
     """
     engine = engine_of(where)
     if at_once:
-        first = [open_parts(engine)]
-        return Upkeep(
-            lambda: first.pop() if first else open_parts(engine), monotonic=time.monotonic, clock=clock
-        )
+        first = open_parts(engine)
+        return Upkeep(lambda: open_parts(engine), monotonic=time.monotonic, clock=clock, first=first)
     return Upkeep(lambda: _open_or_stop(engine), monotonic=time.monotonic, clock=clock)
 
 
@@ -81,6 +79,7 @@ def open_parts(where: Where) -> LogParts:
         cosigning = open_cosigning(engine, writer)
         if cosigning is not None:
             opened.callback(cosigning.close)
+        housekeeping = engine.housekeeping(opened.callback)
         close = opened.pop_all().close
     return LogParts(
         writer,
@@ -91,5 +90,5 @@ def open_parts(where: Where) -> LogParts:
         close,
         cosigning,
         renewed.is_set,
-        engine.housekeeping(),
+        housekeeping,
     )

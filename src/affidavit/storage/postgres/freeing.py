@@ -155,8 +155,8 @@ def _may_vacuum(session: Session, tables: Sequence[str]) -> None:
     if found is not None:
         raise StorageReadOnly(
             f"The role of the worker may not vacuum {found[0]}, so that what is erased would stay in freed"
-            " space. Let the worker connect as the owner of the tables or of the database, or, from PostgreSQL 17"
-            " on, grant MAINTAIN to its role."
+            " space. Let the worker connect as the owner of the tables or of the database, or (PostgreSQL 17"
+            " and newer) grant MAINTAIN to its role."
         )
 
 
