@@ -30,7 +30,8 @@ def command(*, settings: Serving = SERVING_NOTHING_GIVEN) -> None:
     after the requests under way.
     """
     chosen = settings.settings()
-    first = is_new(chosen)
+    # Somebody else may have made the tables; who has no token yet has never served here.
+    first = is_new(chosen) or not (chosen.data_dir / "operator.token").exists()
     with opened(chosen, make=True, source="api") as instance:
         run(instance, chosen, welcome=first)
 

@@ -76,15 +76,17 @@ def follow(
     newest = list(walk(instance, organizations, asked, limit=lines))
     for event in reversed(newest):
         show(event)
-    shown = {event.seq for event in newest}
+    shown = {(event.organization, event.id) for event in newest}
     while True:
         page = instance.reader.page(organizations, asked, limit=PAGE, order="asc", token=token)
         for event in page.events:
-            if event.seq not in shown:
+            seen = (event.organization, event.id)
+            if seen in shown:
+                shown.remove(seen)  # it had no place yet when it was shown, or came in between
+            else:
                 show(event)
         token = page.continuation_token or token
         if page.caught_up:
-            shown.clear()
             wait()
 
 

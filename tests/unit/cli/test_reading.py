@@ -166,9 +166,10 @@ def test_an_interrupted_export_leaves_what_was_there(
 
 
 class Seen(NamedTuple):
-    """An event that a fake reader gives."""
+    """An event that a fake reader gives; its place is its index in the log, from 1."""
 
-    seq: int
+    id: int
+    organization: str = "acme"
 
 
 class FakePage(NamedTuple):
@@ -180,21 +181,21 @@ class FakePage(NamedTuple):
 
 
 class FakeReader:
-    """A log that grows while it is read."""
+    """A log that grows while it is read; the newest event has no place yet."""
 
     def __init__(self) -> None:
         self.log = [1, 2, 3]
+        self.without_place = [9]
 
     def end(self, *_: object) -> str:
-        token = str(self.log[-1])
+        token = str(len(self.log))
         self.log.append(4)  # recorded between the place and the newest page
         return token
 
     def page(self, *_: object, limit: int, order: str = "desc", token: str | None = None) -> FakePage:
         if order == "desc":
-            return FakePage([Seen(seq) for seq in reversed(self.log)][:limit], None)
-        found = [Seen(seq) for seq in self.log if seq > int(token or 0)]
-        return FakePage(found, str(found[-1].seq) if found else token)
+            return FakePage([Seen(each) for each in reversed(self.log + self.without_place)][:limit], None)
+        return FakePage([Seen(each) for each in self.log[int(token or 0) :]], str(len(self.log)))
 
 
 class FakeInstance:
@@ -210,10 +211,13 @@ def test_tail_shows_each_event_once_and_misses_none() -> None:
     shown: list[int] = []
 
     def wait() -> None:
-        if len(instance.reader.log) > 6:
+        reader = instance.reader
+        if len(reader.log) > 7:
             raise KeyboardInterrupt
-        instance.reader.log.append(instance.reader.log[-1] + 1)
+        reader.log.append(10 + len(reader.log))
+        if len(reader.log) == 6:
+            reader.log.append(reader.without_place.pop())
 
     with pytest.raises(KeyboardInterrupt):
-        follow(instance, ALL, Filter(), 2, lambda event: shown.append(event.seq), wait)  # type: ignore[arg-type]
-    assert shown == [3, 4, 5, 6, 7]
+        follow(instance, ALL, Filter(), 2, lambda event: shown.append(event.id), wait)  # type: ignore[arg-type]
+    assert shown == [4, 9, 14, 15, 17]
