@@ -24,6 +24,9 @@ INDEX_VERSION = 1
 LONG_TAIL = 20_000
 """With more events than this beyond the watermark, looked-up values are found by walking instead."""
 
+PENDING = 40_001
+"""Pending events that are counted; so many may be any number."""
+
 Part = tuple[bytes, bytes]
 """A range of ids: the first of it, and the bound beyond its last."""
 
@@ -33,10 +36,11 @@ _OPEN = (
     "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_hashjoin = off;"
     "SET LOCAL enable_mergejoin = off; SET LOCAL enable_hashagg = off; SET LOCAL jit = off;"
     "SET LOCAL max_parallel_workers_per_gather = 0;"
-    "LOCK TABLE ONLY affidavit_events_default, ONLY affidavit_terms IN ACCESS SHARE MODE;"
+    "LOCK TABLE ONLY affidavit_events, ONLY affidavit_events_default, ONLY affidavit_terms"
+    " IN ACCESS SHARE MODE;"
     "SELECT p.seq, (SELECT version FROM affidavit_partitioning),"
     " EXISTS (SELECT FROM ONLY affidavit_events_default),"
-    f" (SELECT count(*) FROM (SELECT FROM affidavit_pending LIMIT {LONG_TAIL + 1}) waiting),"
+    f" (SELECT count(*) FROM (SELECT FROM affidavit_pending LIMIT {PENDING}) waiting),"
     " i.version, i.key, i.seq, i.id, i.recorded_at, i.counted,"
     " EXISTS (SELECT FROM affidavit_leaves l WHERE l.seq = i.seq AND l.id = i.id)"
     " FROM affidavit_position p LEFT JOIN affidavit_index i ON true"
@@ -82,6 +86,7 @@ class Snapshot:
         session: within a transaction whose statements all see one moment.
         state: of the index; ``None`` where there is none.
         last_seq: the position given last.
+        pending: events without a place; :data:`PENDING` may be any number.
     """
 
     def __init__(self, session: Session, row: Sequence[Any], months: Sequence[Part]) -> None:
@@ -89,7 +94,7 @@ class Snapshot:
         self.last_seq: int = row[0]
         self.state = state_of(row[4:])
         self._spilled = bool(row[2])
-        self._pending: int = row[3]
+        self.pending: int = row[3]
         self._months = months
 
     @property
@@ -99,8 +104,8 @@ class Snapshot:
 
     @property
     def tail(self) -> int:
-        """Events that the index does not have yet; more than :data:`LONG_TAIL` may be any number."""
-        return self.last_seq - self.watermark + self._pending
+        """Events that the index does not have yet."""
+        return self.last_seq - self.watermark + self.pending
 
     def execute(self, statement: str, parameters: Sequence[Any] = ()) -> psycopg.Cursor[tuple[Any, ...]]:
         """Run a statement in this moment."""

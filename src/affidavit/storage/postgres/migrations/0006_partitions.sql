@@ -150,12 +150,11 @@ BEGIN
         RETURN;
     END IF;
     -- While a month is attached, a recorder that has chosen the default partition for it would fail: nobody may be on the
-    -- way there. Into months to come nobody records; who did would be waited for.
-    IF upto IS NOT NULL THEN
+    -- way there. Who reads first and records then must not come between the table and its default partition, either;
+    -- everybody locks them in this order. Into months to come nobody records; who did would be waited for.
+    IF upto IS NOT NULL OR month <= now() + interval '1 hour'
+       OR EXISTS (SELECT FROM affidavit_events_default WHERE id >= first AND id < beyond) THEN
         LOCK TABLE ONLY affidavit_events IN ACCESS EXCLUSIVE MODE;
-    ELSIF month <= now() + interval '1 hour'
-          OR EXISTS (SELECT FROM affidavit_events_default WHERE id >= first AND id < beyond) THEN
-        LOCK TABLE ONLY affidavit_events IN SHARE ROW EXCLUSIVE MODE;
     END IF;
     since := clock_timestamp();
     IF upto IS NULL THEN
