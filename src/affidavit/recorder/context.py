@@ -52,11 +52,11 @@ def current() -> Context | None:
 
 
 @contextmanager
-def entered(inner: Context) -> Iterator[Context]:
-    """Make a context the current one for the length of the block; then the one before comes back."""
+def entered(inner: Context | None) -> Iterator[None]:
+    """Make a context, or none, the current one for the length of the block."""
     token = _current.set(inner)
     try:
-        yield inner
+        yield
     finally:
         _current.reset(token)
 
