@@ -168,6 +168,7 @@ def test_tables_of_events_alone_from_before(past: Past, restored: Callable[[], P
         connection.execute("DELETE FROM affidavit_events WHERE id = (SELECT id FROM affidavit_position)")
         connection.execute("ALTER TABLE affidavit_events ENABLE TRIGGER USER")
     world.record("acme")
+    assert [kind for kind, _ in world.kinds()] == ["log_files"]
     world.start()
     with pytest.raises(LogMismatch, match="not in the database"):
         world.sequencer.step()

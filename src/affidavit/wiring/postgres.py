@@ -208,7 +208,9 @@ class PostgresEngine:
         return f"log in {self.name}"
 
     def check_history(self, database: EventsAndLog) -> None:
-        """Events and log are restored together; the guard sees whether they are those of yesterday."""
+        """Events and log are restored together, unless somebody put back some of the tables only."""
+        assert isinstance(database.log, PostgresLog)
+        database.log.check_place()
 
     def housekeeping(self, at_end: Callable[[Callable[[], None]], object]) -> Callable[[], bool] | None:
         """Months are made ahead, the default partition is emptied, what is pruned as a whole goes."""

@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 from affidavit import errors
 from affidavit.core.forms import format_id
 from affidavit.core.leaf import LEAF_VERSION
-from affidavit.core.merkle import leaf_hash
 from affidavit.core.row import COLUMNS
-from affidavit.core.sealing import RowVersionError, home_of, leaf_of
+from affidavit.core.sealing import home_of
 from affidavit.storage.log import Alarm, AlarmStore, Claimed, QueueProgress
 from affidavit.storage.postgres.connect import Pool, Session, uid
+from affidavit.storage.postgres.log_place import EVENT, check_place
 
-__all__ = ["MISSING", "TOO_NEW", "TWICE", "PostgresQueue"]
+__all__ = ["EVENT", "MISSING", "TOO_NEW", "TWICE", "PostgresQueue"]
 
 SWEEP_EVERY = 1.0
 """Seconds between two looks at everything that waits."""
@@ -36,40 +36,23 @@ TOO_NEW, MISSING, TWICE = "row_too_new", "event_missing", "event_queued_twice"
 """The kinds of alarms about rows that stay in the queue."""
 
 _ID, _VERSION, _ORGANIZATION = COLUMNS.index("id"), COLUMNS.index("version"), COLUMNS.index("organization")
-_AS_STORED = {"id", "parent_id"}
-_NUMBERS = {"version", "imported", "secret", "recorded_at"}
 
-
-def _sent(column: str) -> str:
-    """A column as the server stores it: texts as their bytes, which the leaf hashes, ids as 16 bytes."""
-    if column in _NUMBERS:
-        return f"e.{column}"
-    return f"{'uuid_send' if column in _AS_STORED else 'textsend'}(e.{column})"
-
-
-EVENT = ", ".join(map(_sent, COLUMNS))
-"""The columns of an event ``e`` in the order of ``COLUMNS``, texts as UTF-8 bytes."""
-
+# The ids of a piece first: with both ends as parameters the plan of the second statement has no other months
+# than those between them. A row that is committed meanwhile with an id beyond them is one of the late ones.
+_IDS = "SELECT uuid_send(id) FROM affidavit_pending WHERE seq >= ? AND seq < ? ORDER BY seq LIMIT ?"
 # LIMIT 1 keeps each event one look into the index, whatever is known of a table that grew a moment ago.
-_LOOK = (
-    "LATERAL (SELECT * FROM affidavit_events e"
-    " WHERE e.organization = p.organization AND e.id = p.id LIMIT 1) e"
-)
 _PIECE = (
     f"SELECT p.seq, uuid_send(p.id), {EVENT} FROM (SELECT seq, organization, id FROM affidavit_pending"
-    f" WHERE seq >= ? AND seq < ? ORDER BY seq LIMIT ?) p LEFT JOIN {_LOOK} ON true ORDER BY p.seq"
-)
-_PLACE = (
-    "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, p.seq, p.leaf, l.hash,"
-    f" t.hex, {EVENT} FROM affidavit_position p"
-    " LEFT JOIN affidavit_leaves l ON l.seq = p.seq AND l.id = p.id"
-    f" LEFT JOIN affidavit_trees t ON t.tree = l.tree LEFT JOIN {_LOOK} ON true"
+    " WHERE seq >= ? AND seq < ? AND id >= ? AND id <= ? ORDER BY seq LIMIT ?) p LEFT JOIN LATERAL"
+    " (SELECT * FROM affidavit_events e WHERE e.organization = p.organization AND e.id = p.id"
+    " AND e.id >= ? AND e.id <= ? LIMIT 1) e ON true ORDER BY p.seq"
 )
 _PROGRESS = (
     "SELECT t.seq, (SELECT count(*) FROM (SELECT 1 FROM affidavit_pending WHERE seq >= ? LIMIT ?) w),"
-    " e.recorded_at FROM affidavit_position t LEFT JOIN LATERAL (SELECT organization, id"
-    f" FROM affidavit_pending WHERE seq >= ? ORDER BY seq LIMIT 1) p ON true LEFT JOIN {_LOOK} ON true"
+    " p.organization, uuid_send(p.id) FROM affidavit_position t LEFT JOIN LATERAL"
+    " (SELECT organization, id FROM affidavit_pending WHERE seq >= ? ORDER BY seq LIMIT 1) p ON true"
 )
+_RECORDED = "SELECT recorded_at FROM affidavit_events WHERE organization = ? AND id = ?"
 _SEALED = (
     "SELECT l.id FROM (SELECT DISTINCT ON (organization) tree FROM affidavit_trees"
     " WHERE organization = ANY(?) ORDER BY organization, incarnation DESC) t"
@@ -126,17 +109,17 @@ class PostgresQueue:
         found: list[_Waiting] = []
         front, late = self._at
         with self._pool.session() as session:
-            place, now = _place(session)
+            place = check_place(session)
             if late is not None:
                 late, ended = self._take(session, found, late, front, limit)
                 late = None if ended else late
             front, _ = self._take(session, found, front, _END, limit)
         self._after = _Reading(front, late)
-        self._numbers = {place + at: each.number for at, each in enumerate(found, 1)}
-        self._tell(now)
+        self._numbers = {place.seq + at: each.number for at, each in enumerate(found, 1)}
+        self._tell(place.now)
         if not found:
             self.passed()
-        return [Claimed(place + at, each.values) for at, each in enumerate(found, 1)]
+        return [Claimed(place.seq + at, each.values) for at, each in enumerate(found, 1)]
 
     def numbers(self, claimed: Sequence[Claimed]) -> list[int]:
         """The rows of the queue that these events were claimed from.
@@ -166,8 +149,13 @@ class PostgresQueue:
         """See the role. Rows that a claim has passed over are named by an alarm and do not count."""
         front = self._at.front
         with self._pool.session() as session:
-            row = session.execute(_PROGRESS, (front, MOST_COUNTED, front)).fetchone()
-        return QueueProgress(0, 0, None) if row is None else QueueProgress(*row)
+            place, waiting, organization, event_id = session.execute(
+                _PROGRESS, (front, MOST_COUNTED, front)
+            ).fetchone() or (0, 0, None, None)
+            if event_id is None:
+                return QueueProgress(place, waiting, None)
+            row = session.execute(_RECORDED, (organization, uid(event_id))).fetchone()
+        return QueueProgress(place, waiting, None if row is None else row[0])
 
     def _begin_sweep(self) -> None:
         now = self._monotonic()
@@ -183,12 +171,16 @@ class PostgresQueue:
             wanted = limit - len(found)
             if wanted == 0:
                 return start, False
-            rows = session.execute(_PIECE, (start, end, wanted)).fetchall()
-            waiting = [_Waiting(number, event_id, tuple(values)) for number, event_id, *values in rows]
+            ids = [event_id for (event_id,) in session.execute(_IDS, (start, end, wanted)).fetchall()]
+            if not ids:
+                return start, True
+            low, high = uid(min(ids)), uid(max(ids))
+            rows = session.execute(_PIECE, (start, end, low, high, wanted, low, high)).fetchall()
+            waiting = [_Waiting(row[0], row[1], row[2:]) for row in rows]
             found += self._sound_ones(session, found, waiting)
             if rows:
                 start = waiting[-1].number + 1
-            if len(rows) < wanted:
+            if len(ids) < wanted:
                 return start, True
         return start, False
 
@@ -232,38 +224,6 @@ class PostgresQueue:
             self._alarms.clear(kind)
         self._told = set(self._seen)
         self._seen = {}
-
-
-def _place(session: Session) -> tuple[int, int]:
-    """The position that was given last, and the database's time. What stands there must be what got it.
-
-    Raises:
-        LogMismatch: somebody edited the database, or put back a part of it.
-    """
-    row = session.execute(_PLACE).fetchone()
-    if row is None:
-        raise errors.LogMismatch(
-            "The place of the queue is missing in affidavit_position; somebody deleted it."
-            " See: affidavit fsck"
-        )
-    now, seq, leaf, stored, hex_digits, *values = row
-    if seq == 0:
-        return 0, now
-    if values[_ID] is None:
-        raise errors.LogMismatch(
-            f"The event at place {seq}, the last one with a leaf, is not in the database: events were"
-            " restored without their log, or deleted. See: affidavit fsck and affidavit log reopen"
-        )
-    try:
-        same = leaf == stored and leaf_hash(leaf_of(values, hex_digits).entry) == leaf
-    except RowVersionError:
-        same = False
-    if not same:
-        raise errors.LogMismatch(
-            f"The event at place {seq}, the last one with a leaf, is another one now: events were restored"
-            " without their log, or one of both was edited. See: affidavit fsck and affidavit log reopen"
-        )
-    return seq, now
 
 
 def _sealed(session: Session, before: Sequence[_Waiting], rows: Sequence[_Waiting]) -> set[bytes]:

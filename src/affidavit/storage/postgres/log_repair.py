@@ -14,7 +14,7 @@ from affidavit.core.merkle import Frontier, leaf_hash
 from affidavit.core.row import COLUMNS
 from affidavit.core.sealing import RowVersionError, home_of, leaf_of
 from affidavit.storage.postgres.connect import Session, uid
-from affidavit.storage.postgres.log_queue import EVENT
+from affidavit.storage.postgres.log_place import EVENT
 from affidavit.storage.postgres.log_writer import PostgresLogWriter, copy_leaves, copy_tiles
 from affidavit.storage.repair import Opening
 from affidavit.storage.sql.log_cutting import NEWEST_TREES, begin, cut, grown

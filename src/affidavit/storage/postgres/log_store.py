@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from affidavit.storage.postgres.connect import Address, Pool, Session
+from affidavit.storage.postgres.log_place import check_place
 from affidavit.storage.sql.log_store import SqlLog
 
 __all__ = ["PostgresLog"]
@@ -31,6 +32,11 @@ class PostgresLog(SqlLog):
         """A connection. One statement sees one moment, and no answer here needs two of one moment."""
         with self._pool.session() as session:
             yield session
+
+    def check_place(self) -> None:
+        """See :func:`affidavit.storage.postgres.log_place.check_place`."""
+        with self._pool.session() as session:
+            check_place(session)
 
     def close(self) -> None:
         """The connections are the caller's."""
