@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from tests.mutation import edit
 
-__all__ = ["Cell", "Change", "Choice", "apply", "flip"]
+__all__ = ["Cell", "Change", "Choice", "apply", "cells_of", "flip"]
 
 
 class Cell(NamedTuple):
@@ -39,19 +39,12 @@ class Choice:
     values of all files one of theirs would be drawn once in ten thousand.
 
     Args:
-        folder: of the files.
-        files: their names.
+        cells: all there are.
         operational: columns that nothing checks; the second draw leaves them out.
     """
 
-    def __init__(self, folder: Path, files: Sequence[str], operational: frozenset[str]) -> None:
-        self.cells = [
-            Cell(name, table, column, rows)
-            for name in files
-            for table in edit.tables(folder / name)
-            if (rows := _rows(folder / name, table))
-            for column in edit.columns(folder / name, table)
-        ]
+    def __init__(self, cells: Sequence[Cell], operational: frozenset[str]) -> None:
+        self.cells = cells
         self._weights = [cell.rows for cell in self.cells]
         self._checked = [cell for cell in self.cells if f"{cell.table}.{cell.column}" not in operational]
 
@@ -60,6 +53,17 @@ class Choice:
         if dice.randrange(3):
             return dice.choices(self.cells, self._weights)[0]
         return dice.choice(self._checked)
+
+
+def cells_of(folder: Path, files: Sequence[str]) -> list[Cell]:
+    """The cells of SQLite files in a folder."""
+    return [
+        Cell(name, table, column, rows)
+        for name in files
+        for table in edit.tables(folder / name)
+        if (rows := _rows(folder / name, table))
+        for column in edit.columns(folder / name, table)
+    ]
 
 
 def _rows(path: Path, table: str) -> int:

@@ -10,11 +10,11 @@ import random
 import re
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-__all__ = ["bare", "columns", "edited", "other_value", "row_key", "tables"]
+__all__ = ["alter", "bare", "columns", "edited", "other_value", "row_key", "tables"]
 
 
 @contextmanager
@@ -156,3 +156,38 @@ def _other_text(value: bytes, changed: bytearray, at: int, dice: random.Random) 
         case _:
             changed[at] = ord("y") if changed[at] == ord("x") else ord("x")
             return changed.decode("utf-8", "replace")
+
+
+ONLY_LOWER = {("sqlite_sequence", "seq")}
+"""A raised sequence leaves a gap in the places, which is no deletion; a lowered one gives them out twice."""
+
+
+def alter(path: Path, table: str, column: str, dice: random.Random) -> str | None:
+    """Change one value of a column; what was done, ``None`` where the table is empty."""
+    with edited(path) as connection:
+        keys = ", ".join(row_key(connection, table))
+        rows = connection.execute(f"SELECT {keys}, typeof({column}), {column} FROM {table}").fetchall()
+        if not rows:
+            return None
+        *key, kind, value = dice.choice(rows)
+        where = " AND ".join(f"{each} = ?" for each in keys.split(", "))
+        named = _typed(connection, table, keys, key)
+        for _ in range(50):
+            new = other_value(value, kind.decode(), dice)
+            if (table, column) in ONLY_LOWER:
+                new = value - dice.randrange(1, 9)
+            with suppress(sqlite3.IntegrityError):  # another row has this key; a second value is tried
+                connection.execute(f"UPDATE {table} SET {column} = ? WHERE {where}", [new, *named])
+                return f"{key}: {value!r} to {new!r}"
+        raise AssertionError(f"{table}.{column} cannot be edited")
+
+
+def _typed(connection: sqlite3.Connection, table: str, keys: str, key: list[object]) -> list[object]:
+    """Keys as they compare: text that was read as bytes must be text again."""
+    kinds = connection.execute(
+        f"SELECT {', '.join(f'typeof({each})' for each in keys.split(', '))} FROM {table} LIMIT 1"
+    )
+    return [
+        value.decode() if isinstance(value, bytes) and kind == b"text" else value
+        for value, kind in zip(key, kinds.fetchone(), strict=True)
+    ]

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
-from pathlib import Path
 
 from starlette.testclient import TestClient
 
@@ -35,18 +33,15 @@ def session_of(settings: Settings) -> str:
         return instance.logins.consume(code).cookie
 
 
-def outputs(settings: Settings, folder: Path, cookie: str) -> dict[str, str]:
+def outputs(settings: Settings, cookie: str) -> dict[str, str]:
     """What each reader shows, as a hash; an error is shown, too.
 
     Args:
-        settings: of the database; its files are copied first, because reading may write.
-        folder: empty, for the copy.
+        settings: of a copy of the database, because reading may write.
         cookie: of a session.
     """
-    shutil.copytree(settings.data_dir, folder, dirs_exist_ok=True)
-    copied = world.settings_in(folder)
     found = {}
-    for name, content in _all(copied, cookie):
+    for name, content in _all(settings, cookie):
         found[name] = sha256(_VOLATILE.sub(b"", content)).hexdigest()
     return found
 

@@ -17,8 +17,9 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from affidavit.config import Settings
 from affidavit.core.filter import Filter
@@ -33,7 +34,7 @@ from affidavit.wiring.log import key_file
 from tests.mutation import change, readers, world
 from tests.mutation.operational import operational_columns
 
-__all__ = ["FILES", "Outcome", "Summary", "build", "run"]
+__all__ = ["FILES", "Laboratory", "Making", "Outcome", "Summary", "build", "place_of", "run"]
 
 FILES = ("app.db", "app-log.db", "app-index.db", "guard.db")
 BUNDLES = tuple(f"{organization}.zip" for organization in world.ORGANIZATIONS)
@@ -84,18 +85,18 @@ class _First(Findings):
         raise _FirstFault(f"{fault.table}.{fault.column}: {fault.rule}"[:120])
 
 
-def build(folder: Path, data: Path, events: int) -> str:
+def build(settings: Settings, data: Path, events: int) -> str:
     """Make the database and its bundles in a folder.
 
     Args:
-        folder: empty.
+        settings: of a database that is not there, and of an empty folder.
         data: real audit logs.
         events: how many at least.
 
     Returns:
         The value of the cookie of a session.
     """
-    settings = world.settings_in(folder)
+    folder = settings.data_dir
     world.populate(settings)
     cookie = readers.session_of(settings)
     sources = (
@@ -145,10 +146,10 @@ class Laboratory:
         self._cookie = cookie
         self._seed = seed
         shutil.copytree(original, folder, dirs_exist_ok=True)
-        self._settings = world.settings_in(folder)
-        self._choice = change.Choice(original, FILES, operational_columns())
+        self._settings = self.open()
+        self._choice = change.Choice(self.cells(), operational_columns())
         keys = key_file(self._settings).load()
-        with world.opened(world.settings_in(original)) as instance:
+        with world.opened(self._settings) as instance:
             self._vkeys = {
                 f"{organization}.zip": [
                     key.vkey
@@ -157,15 +158,43 @@ class Laboratory:
                 ]
                 for organization in world.ORGANIZATIONS
             }
+        self.restore("")
         self._warned = check_everything(self._settings).total().warnings
-        self._before: dict[str, str] | None = None
+
+    def open(self) -> Settings:
+        """The settings of the copy."""
+        return world.settings_in(self._folder)
+
+    def cells(self) -> list[change.Cell]:
+        """Every column that can be changed."""
+        return change.cells_of(self._original, FILES)
+
+    def apply(self, cell: change.Cell, dice: random.Random) -> change.Change:
+        """Change one value, or a row."""
+        return change.apply(self._folder, cell, dice)
+
+    def restore(self, table: str) -> None:
+        """Put the copy back as it was where a table, or everything, was changed."""
+        for name in FILES:
+            path = self._folder / name
+            for companion in ("-wal", "-shm"):
+                path.with_name(name + companion).unlink(missing_ok=True)
+            shutil.copyfile(self._original / name, path)
+
+    @contextmanager
+    def reading(self, *, original: bool) -> Iterator[Settings]:
+        """Another copy of the original or the changed database, which may be written while it is read."""
+        with tempfile.TemporaryDirectory(dir=self._folder.parent) as folder:
+            source = self._original if original else self._folder
+            shutil.copytree(source, folder, dirs_exist_ok=True)
+            yield world.settings_in(Path(folder))
 
     def attempt(self, number: int) -> Outcome:
         """Make one change, see who notices, and take it back."""
         dice = random.Random(f"{self._seed}/{number}")
         if dice.randrange(BUNDLE_SHARE) == 0:
             return self._bundle(number, dice)
-        done = change.apply(self._folder, self._choice.draw(dice), dice)
+        done = self.apply(self._choice.draw(dice), dice)
         try:
             warnings = check_everything(self._settings, (), _First()).total().warnings
         except _FirstFault as found:
@@ -173,35 +202,21 @@ class Laboratory:
         else:
             new = [text for text in warnings if text not in self._warned]
             outcome = Outcome(number, done, "warned", new[0][:120]) if new else self._read(number, done)
-        self._restore()
+        self.restore(done.table)
         return outcome
-
-    def _restore(self) -> None:
-        for name in FILES:
-            path = self._folder / name
-            for companion in ("-wal", "-shm"):
-                path.with_name(name + companion).unlink(missing_ok=True)
-            shutil.copyfile(self._original / name, path)
 
     def _read(self, number: int, done: change.Change) -> Outcome:
         # Pages name hours and ranges of days: both are looked at in the same moment.
-        self._before = None
-        before, after = self._outputs(self._original, "before"), self._outputs(self._folder, "after")
+        with self.reading(original=True) as settings:
+            before = readers.outputs(settings, self._cookie)
+        with self.reading(original=False) as settings:
+            after = readers.outputs(settings, self._cookie)
         different = sorted(
             name for name in before.keys() | after.keys() if before.get(name) != after.get(name)
         )
         if different:
             return Outcome(number, done, "missed", f"{len(different)} outputs differ: {different[0]}")
         return Outcome(number, done, "benign", f"{len(before)} outputs are the same")
-
-    def _outputs(self, source: Path, name: str) -> dict[str, str]:
-        if name == "before" and self._before is not None:
-            return self._before
-        with tempfile.TemporaryDirectory(dir=self._folder.parent) as folder:
-            shown = readers.outputs(world.settings_in(source), Path(folder) / name, self._cookie)
-        if name == "before":
-            self._before = shown
-        return shown
 
     def _bundle(self, number: int, dice: random.Random) -> Outcome:
         name = dice.choice(BUNDLES)
@@ -228,14 +243,26 @@ def _whole(stream: Stream) -> bytes:
     return b"".join(iter(lambda: stream.read(1 << 20), b""))
 
 
-def _work(original: Path, cookie: str, seed: str, numbers: Sequence[int], answers: object) -> None:
+class Making(Protocol):
+    """Makes a laboratory in an empty folder."""
+
+    def __call__(self, original: Path, folder: Path, cookie: str, seed: str) -> Laboratory:
+        """See :class:`Laboratory`."""
+        ...
+
+
+def _work(
+    making: Making, original: Path, cookie: str, seed: str, numbers: Sequence[int], answers: object
+) -> None:
     with tempfile.TemporaryDirectory(dir=original.parent) as folder:
-        laboratory = Laboratory(original, Path(folder) / "copy", cookie, seed)
+        laboratory = making(original, Path(folder) / "copy", cookie, seed)
         for number in numbers:
             answers.put(laboratory.attempt(number))  # type: ignore[attr-defined]
 
 
-def run(original: Path, cookie: str, seed: str, changes: int, processes: int) -> Iterator[Outcome]:
+def run(
+    original: Path, cookie: str, seed: str, changes: int, processes: int, making: Making = Laboratory
+) -> Iterator[Outcome]:
     """Try so many changes.
 
     Args:
@@ -244,17 +271,20 @@ def run(original: Path, cookie: str, seed: str, changes: int, processes: int) ->
         seed: of all dice.
         changes: how many.
         processes: that work at the same time, 1 for this one alone.
+        making: makes what they work on.
     """
     if processes == 1:
         with tempfile.TemporaryDirectory(dir=original.parent) as folder:
-            laboratory = Laboratory(original, Path(folder) / "copy", cookie, seed)
+            laboratory = making(original, Path(folder) / "copy", cookie, seed)
             yield from map(laboratory.attempt, range(changes))
         return
     context = multiprocessing.get_context("spawn")
     answers = context.Queue()
     workers = [
         context.Process(
-            target=_work, args=(original, cookie, seed, range(at, changes, processes), answers), daemon=True
+            target=_work,
+            args=(making, original, cookie, seed, range(at, changes, processes), answers),
+            daemon=True,
         )
         for at in range(processes)
     ]
@@ -266,26 +296,45 @@ def run(original: Path, cookie: str, seed: str, changes: int, processes: int) ->
         worker.join()
 
 
+@contextmanager
+def place_of(engine: str, folder: Path) -> Iterator[tuple[Settings, Making]]:
+    """Settings of a database to be made in a folder, and what makes copies of it."""
+    if engine == "sqlite":
+        yield world.settings_in(folder), Laboratory
+        return
+    from tests.mutation.postgres_run import PostgresMaking
+    from tests.postgres import FAST, server_on
+
+    with server_on("18", **FAST) as server:
+        making = PostgresMaking(server.url())
+        yield world.settings_in(folder, making.make()), making
+
+
 def main() -> int:
     """Run, print each change that nothing detected and the sums; 0 where the promise holds."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--changes", type=int, default=10_000)
     parser.add_argument("--events", type=int, default=5_000)
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--engine", choices=("sqlite", "postgresql"), default="sqlite")
     parser.add_argument("--seed", default=str(int(time.time())))
     parser.add_argument("--only", type=int, nargs="*", help="these changes of the seed alone")
     parser.add_argument("--data", type=Path, default=Path(__file__).resolve().parents[3] / "shared" / "data")
     given = parser.parse_args()
     place = "/dev/shm" if Path("/dev/shm").is_dir() else None
-    with tempfile.TemporaryDirectory(dir=place) as folder:
-        original = Path(folder) / "original"
+    with (
+        tempfile.TemporaryDirectory(dir=place) as folder,
+        place_of(given.engine, Path(folder) / "original") as (settings, making),
+    ):
+        original = settings.data_dir
         original.mkdir()
-        cookie = build(original, given.data, given.events)
-        sizes = ", ".join(f"{name} {(original / name).stat().st_size:,}" for name in (*FILES, *BUNDLES))
-        print(f"seed {given.seed}, {given.changes:,} changes; bytes: {sizes}", flush=True)
+        cookie = build(settings, given.data, given.events)
+        files = [path for path in sorted(original.iterdir()) if path.suffix in (".db", ".zip")]
+        sizes = ", ".join(f"{path.name} {path.stat().st_size:,}" for path in files)
+        print(f"{given.engine}, seed {given.seed}, {given.changes:,} changes; bytes: {sizes}", flush=True)
         begun = time.monotonic()
         outcomes = []
-        for outcome in _outcomes(original, cookie, given):
+        for outcome in _outcomes(original, cookie, given, making):
             outcomes.append(outcome)
             if outcome.verdict in ("missed", "benign") or given.only:
                 print(_line(outcome), flush=True)
@@ -297,12 +346,12 @@ def main() -> int:
     return 0 if summary.passed else 1
 
 
-def _outcomes(original: Path, cookie: str, given: argparse.Namespace) -> Iterator[Outcome]:
+def _outcomes(original: Path, cookie: str, given: argparse.Namespace, making: Making) -> Iterator[Outcome]:
     if not given.only:
-        yield from run(original, cookie, given.seed, given.changes, given.processes)
+        yield from run(original, cookie, given.seed, given.changes, given.processes, making)
         return
     with tempfile.TemporaryDirectory(dir=original.parent) as folder:
-        laboratory = Laboratory(original, Path(folder) / "copy", cookie, given.seed)
+        laboratory = making(original, Path(folder) / "copy", cookie, given.seed)
         yield from map(laboratory.attempt, given.only)
 
 
@@ -315,7 +364,7 @@ def _line(outcome: Outcome) -> str:
 def report(summary: Summary, seconds: float) -> Iterator[str]:
     """The sums: by file, and what was not detected by column."""
     total = len(summary.outcomes)
-    for name in (*FILES, *BUNDLES):
+    for name in sorted({outcome.change.file for outcome in summary.outcomes}):
         of = [outcome for outcome in summary.outcomes if outcome.change.file == name]
         counts = Counter(outcome.verdict for outcome in of)
         yield f"{name}: {len(of):,} changes, " + ", ".join(f"{counts[v]:,} {v}" for v in _VERDICTS)

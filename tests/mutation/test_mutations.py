@@ -6,20 +6,33 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutation import run
+from tests.mutation import run, world
+from tests.mutation.postgres_run import PostgresMaking
+from tests.postgres import Server
 from tests.shared_data import shared_data
 
-CHANGES = 200
+CHANGES = {"sqlite": 200, "postgresql": 60}
 SEED = "make test"
 
 
 @pytest.mark.slow
-def test_each_of_two_hundred_changes_is_noticed(tmp_path: Path) -> None:
-    """A random change to any file or bundle is found, or no reader shows anything else than before."""
+@pytest.mark.parametrize("engine", CHANGES)
+def test_each_of_so_many_changes_is_noticed(
+    engine: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """A random change to any file, table or bundle is found, or no reader shows anything else than before."""
     original = tmp_path / "original"
     original.mkdir()
-    cookie = run.build(original, shared_data(), 300)
-    summary = run.Summary(list(run.run(original, cookie, SEED, CHANGES, 1)))
-    assert len(summary.outcomes) == CHANGES
+    making: run.Making = run.Laboratory
+    url = None
+    if engine == "postgresql":
+        server: Server = request.getfixturevalue("postgres")
+        making = PostgresMaking(server.url())
+        url = making.make()
+        request.addfinalizer(making.drop)
+    settings = world.settings_in(original, url)
+    cookie = run.build(settings, shared_data(), 300)
+    summary = run.Summary(list(run.run(original, cookie, SEED, CHANGES[engine], 1, making)))
+    assert len(summary.outcomes) == CHANGES[engine]
     assert summary.of("missed") == [], f"seed {SEED!r}"
     assert summary.passed, [outcome for outcome in summary.outcomes if outcome.verdict == "benign"]

@@ -6,11 +6,12 @@ hand, because nobody can wait for an expiry.
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
+from typing import cast
 
 import msgspec
 
@@ -30,9 +31,10 @@ from affidavit.log.retention.orders import request_of
 from affidavit.log.retention.prune import PRUNE_TASK
 from affidavit.log.upkeep import LogParts
 from affidavit.recorder.intake import Rights
-from affidavit.storage.sqlite.log_writer import SqliteLogWriter
+from affidavit.storage.postgres.follower import PostgresFollower
 from affidavit.storage.tasks import Task
 from affidavit.wiring import Instance, clock, open_follower, open_store
+from affidavit.wiring.engine import LogSide
 from affidavit.wiring.log import open_signer
 from affidavit.wiring.work import open_parts
 
@@ -61,9 +63,9 @@ EVE = "u-eve-7731"
 """The person that is erased."""
 
 
-def settings_in(folder: Path) -> Settings:
-    """The settings of a database whose files all stand in one folder."""
-    return Settings(database=f"sqlite:///{folder}/app.db", data_dir=folder)
+def settings_in(folder: Path, url: str | None = None) -> Settings:
+    """The settings of a database whose files all stand in one folder, or of the one that a URL names."""
+    return Settings(database=url or f"sqlite:///{folder}/app.db", data_dir=folder)
 
 
 @contextmanager
@@ -129,6 +131,9 @@ def import_real(
 def work(settings: Settings) -> None:
     """What the worker does until nothing waits: leaves, checkpoints, index, tasks."""
     parts, follower = open_parts(settings), open_follower(settings)
+    if isinstance(follower, PostgresFollower):
+        moments = count(step=1_000)
+        follower._monotonic = lambda: float(next(moments))  # counts are not kept back for seconds
     try:
         idle, until = 0, time.monotonic() + PATIENCE
         while idle < 3 or (_open_tasks(settings) and time.monotonic() < until):
@@ -140,20 +145,13 @@ def work(settings: Settings) -> None:
 
 
 def _open_tasks(settings: Settings) -> int:
-    connection = sqlite3.connect(settings.data_dir / "app.db")
-    try:
-        (count,) = connection.execute(
-            "SELECT count(*) FROM affidavit_tasks WHERE state IN ('waiting', 'running')"
-        ).fetchone()
-        return int(count)
-    finally:
-        connection.close()
+    with opened(settings) as instance:
+        return len(instance.tasks.open())
 
 
 def _sign(settings: Settings, parts: LogParts) -> int:
     """Sign what grew with a new signer, which does not wait for its second to come."""
-    assert isinstance(parts.queue, SqliteLogWriter)
-    signer, store = open_signer(settings, parts.queue)
+    signer, store = open_signer(settings, cast(LogSide, parts.queue))
     try:
         return signer.step()
     finally:

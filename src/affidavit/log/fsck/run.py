@@ -69,8 +69,11 @@ def fsck(
         findings.fault(Fault("", "", "", f"a file could not be read to its end: {error.message}"))
     for fault in stores.app.faults():
         findings.fault(fault)
-    for text in stores.app.warnings():
-        findings.rest.warn(text)
+    try:
+        for text in stores.app.warnings():
+            findings.rest.warn(text)
+    except StorageError as error:
+        findings.fault(Fault("", "", "", f"could not be read: {error.message}"))
     return findings
 
 

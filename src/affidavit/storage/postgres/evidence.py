@@ -17,7 +17,7 @@ from affidavit.storage.postgres.index_evidence import PostgresIndexEvidence
 from affidavit.storage.postgres.months import month_faults, step_faults
 from affidavit.storage.postgres.queue_check import queue_faults
 from affidavit.storage.postgres.reading import PIECE, Reading
-from affidavit.storage.postgres.schema import describe, of_ours, schema_faults, wanted
+from affidavit.storage.postgres.schema import Described, describe, of_ours, schema_faults, wanted
 from affidavit.storage.protocols import UNPLACED
 
 __all__ = ["PostgresEvidence", "PostgresIndexEvidence", "PostgresLogEvidence"]
@@ -56,13 +56,14 @@ class PostgresEvidence:
         self._reading = Reading(address)
         self._waiting: list[RawEvent] = []
         self._newest_waiting = 0
+        self._described: Described | None = None
         self._elsewhere: dict[bytes, list[bytes]] = {}
 
     def faults(self) -> Iterator[Fault]:
         """See the role. Reads the keys of all events and leaves once, in short transactions."""
         try:
             with self._reading.moment() as session:
-                described = describe(session)
+                described = self._described = describe(session)
                 months = self._reading.records("affidavit_months")
                 ranges = self._reading.records("affidavit_pruned")
                 steps = self._reading.records("affidavit_migrations")
@@ -71,19 +72,18 @@ class PostgresEvidence:
             yield from step_faults(steps)
             yield from queue_faults(self._reading.all)
         except errors.StorageError as error:
-            yield Fault("", "", "", "cannot be read", "", error.message[:300])
+            yield Fault("", "", "", f"the schema could not be read to its end: {error.message[:300]}")
 
     def warnings(self) -> Iterator[str]:
-        """See the role."""
+        """See the role; of the schema what :meth:`faults` saw."""
         ((rows,),) = self._reading.all(
             "SELECT count(*) FROM (SELECT FROM affidavit_events_default LIMIT 1001) d"
         )
         if rows:
             count = "more than 1,000" if rows > 1_000 else f"{rows}"
             yield f"the default partition holds {count} events: the worker makes their months and moves them"
-        with self._reading.moment() as session:
-            if not of_ours(describe(session)):
-                yield "audit_logs does not show our events: the name was taken, or the view was replaced"
+        if self._described is not None and not of_ours(self._described):
+            yield "audit_logs does not show our events: the name was taken, or the view was replaced"
 
     def settings(self) -> tuple[Mapping[str, list[Record]], int]:
         """See the role."""
