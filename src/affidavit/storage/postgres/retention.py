@@ -32,6 +32,10 @@ _SELECT = (
 T = TypeVar("T")
 
 
+_FIRST = bytes(16)
+"""Below every id: where a walk begins."""
+
+
 class PostgresPast:
     """:class:`~affidavit.storage.retention.PastStore` on PostgreSQL.
 
@@ -51,12 +55,12 @@ class PostgresPast:
     ) -> list[StoredEvent]:
         """See the role."""
         where = "organization = ? AND action = ? AND id > ? AND id <= ?"
-        return self._all(where, organization, action, uid(after), uid(until), limit)
+        return self._all(where, organization, action, uid(after or _FIRST), uid(until), limit)
 
     def within(self, organization: str, after: bytes, until: bytes, limit: int) -> list[StoredEvent]:
         """See the role."""
         where = "organization = ? AND id > ? AND id <= ?"
-        return self._all(where, organization, uid(after), uid(until), limit)
+        return self._all(where, organization, uid(after or _FIRST), uid(until), limit)
 
     def _all(self, where: str, *values: Any) -> list[StoredEvent]:
         rows = self._database.read(lambda session: session.execute(_SELECT.format(where), values).fetchall())
