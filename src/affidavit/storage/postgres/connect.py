@@ -24,6 +24,7 @@ from psycopg import errors as pg
 from psycopg import sql
 from psycopg.abc import Buffer
 from psycopg.adapt import Loader
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import Format
 
 from affidavit import errors
@@ -33,6 +34,10 @@ __all__ = ["Address", "Pool", "Session", "connect", "translate", "translated", "
 
 CONNECT_SECONDS = 10
 """How long a new connection may take."""
+LOCK_SECONDS = 10
+"""How long a statement waits for a lock before it fails: somebody's migration or maintenance holds it."""
+_SHARED: set[str] = set()
+"""URLs that lead to a PgBouncer, which refuses settings of a session."""
 MOST_IDLE_SECONDS = 300.0
 """A connection that was idle for longer is closed rather than used again."""
 
@@ -165,13 +170,16 @@ class Session:
         self.connection.close()
 
 
-def connect(address: Address, *, raw: bool = False, name: str = "affidavit") -> Session:
+def connect(
+    address: Address, *, raw: bool = False, name: str = "affidavit", patient: bool = False
+) -> Session:
     """Open a connection.
 
     Args:
         address: of the database.
         raw: whether texts come out as UTF-8 bytes, as the log hashes them.
         name: that the database shows for the connection.
+        patient: whether it waits for locks for as long as it takes.
 
     Raises:
         StorageError: in one of its kinds; names host and database, never a password.
@@ -179,16 +187,38 @@ def connect(address: Address, *, raw: bool = False, name: str = "affidavit") -> 
     if not readable(address.url):
         raise errors.StorageError(f"The database URL {masked(address.url)} cannot be read: {HOW}.")
     with translated(address):
-        connection = psycopg.connect(address.url, **options(name))
+        connection = _opened(address.url, name, patient=patient)
     # Whatever the database's default is: statements here wait for each other's rows and then look again.
     connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
     adapt(connection, raw=raw)
     return Session(connection, address)
 
 
-def options(name: str) -> dict[str, Any]:
-    """How every connection is opened; ``name`` is what the database shows for it."""
+def _opened(url: str, name: str, *, patient: bool) -> psycopg.Connection[tuple[Any, ...]]:
+    try:
+        return psycopg.connect(url, **options(name, "" if patient else url))
+    except psycopg.OperationalError as error:
+        # PgBouncer takes no setting for the sessions that its clients share.
+        if "startup parameter" not in str(error) or url in _SHARED:
+            raise
+        _SHARED.add(url)
+    return psycopg.connect(url, **options(name, url))
+
+
+def options(name: str, url: str = "") -> dict[str, Any]:
+    """How every connection is opened.
+
+    Args:
+        name: what the database shows for it.
+        url: of the database, for a connection that gives up on a lock after :data:`LOCK_SECONDS`. Behind
+            PgBouncer it does not, once :func:`connect` has found that out.
+    """
+    limited = {}
+    if url and url not in _SHARED:
+        theirs = conninfo_to_dict(url).get("options") or ""
+        limited["options"] = f"-c lock_timeout={LOCK_SECONDS}s {theirs}".rstrip()
     return {
+        **limited,
         "autocommit": True,
         "prepare_threshold": None,
         "connect_timeout": CONNECT_SECONDS,
@@ -296,7 +326,12 @@ def alive(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) ->
 
 _KINDS: tuple[tuple[tuple[type[psycopg.Error], ...], type[errors.StorageError], str], ...] = (
     (
-        (pg.LockNotAvailable, pg.QueryCanceled, pg.DeadlockDetected, pg.SerializationFailure),
+        (pg.LockNotAvailable,),
+        errors.StorageBusy,
+        "is locked by somebody else, such as a migration; try again when that has ended",
+    ),
+    (
+        (pg.QueryCanceled, pg.DeadlockDetected, pg.SerializationFailure),
         errors.StorageBusy,
         "is busy",
     ),

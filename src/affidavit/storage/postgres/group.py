@@ -226,7 +226,7 @@ class _Lane:
             self.drop()
         if self._connection is None:
             self._connection = await psycopg.AsyncConnection.connect(
-                self._address.url, **options("affidavit group commit")
+                self._address.url, **options("affidavit group commit", self._address.url)
             )
             adapt(self._connection)
         return self._connection

@@ -68,7 +68,7 @@ def build(address: Address, text: str) -> None:
         address: of the database; a connection of its own is opened, as no transaction may be around a build.
         text: of the migration.
     """
-    session = connect(address, name="affidavit migrate, building")
+    session = connect(address, name="affidavit migrate, building", patient=True)
     try:
         for index in parse(text):
             kind = _kind(session, index.table)

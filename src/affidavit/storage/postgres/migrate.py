@@ -184,8 +184,8 @@ def migrate(
         session.connection.add_notice_handler(_tell)
         with translated(address):
             suited(session)
+            writable(session)
             if pending(session, steps):
-                writable(session)
                 permitted(session)
                 make_roles(session)
             work = _Work(session, steps, clock, watched=not unclaimed(session))
