@@ -195,11 +195,12 @@ def connect(
 
 
 def _opened(url: str, name: str, *, patient: bool) -> psycopg.Connection[tuple[Any, ...]]:
+    first = options(name, "" if patient else url)
     try:
-        return psycopg.connect(url, **options(name, "" if patient else url))
+        return psycopg.connect(url, **first)
     except psycopg.OperationalError as error:
-        # PgBouncer takes no setting for the sessions that its clients share.
-        if "startup parameter" not in str(error) or url in _SHARED:
+        # PgBouncer takes no setting for the sessions that its clients share; another thread may know already.
+        if "startup parameter" not in str(error) or "options" not in first:
             raise
         _SHARED.add(url)
     return psycopg.connect(url, **options(name, url))
