@@ -165,6 +165,11 @@ class ManifestCheck:
         return None
 
     def _entry(self, tree: StoredTree, body: ManifestBody, entry: ManifestEntry, key: str) -> None:
+        if not tree.newest and entry.end >= tree.size:
+            # Its digest is of leaves that are gone; what is missing before them has a leaf of its own.
+            text = f"manifest {key} names entries up to {entry.end}, which a restore lost"
+            self._findings.trees[tree.number].warn(text)
+            return
         leaves = self._log.leaves(tree.number, entry.start, entry.end - entry.start + 1)
         if len(leaves) != entry.end - entry.start + 1 or leaves[-1].index != entry.end:
             self._wrong(tree, entry, key, "names entries that the tree does not have", "")
