@@ -95,10 +95,11 @@ soak: install ## the long runs: kill the server and its worker fifty times under
 	{ date -u +'%F %T UTC'; git describe --always --dirty --abbrev=12; uname -srm; grep -m 1 'model name' /proc/cpuinfo; nproc; } > runs/soak.log
 	bash -o pipefail -c "$(BIN)/python -m pytest -m soak -v --timeout 7200 tests | tee -a runs/soak.log"
 
-mutate: install ## ten thousand random changes to a database and its bundles, each noticed; log in runs/mutate.log
+mutate: install ## random changes to databases and bundles, each noticed: 10,000 on SQLite, 2,000 on PostgreSQL; logs in runs/
 	mkdir -p runs
-	{ date -u +'%F %T UTC'; git describe --always --dirty --abbrev=12; uname -srm; grep -m 1 'model name' /proc/cpuinfo; nproc; } > runs/mutate.log
+	for each in mutate mutate-postgresql; do { date -u +'%F %T UTC'; git describe --always --dirty --abbrev=12; uname -srm; grep -m 1 'model name' /proc/cpuinfo; nproc; } > runs/$$each.log; done
 	bash -o pipefail -c "$(BIN)/python -m tests.mutation.run --changes 10000 | tee -a runs/mutate.log"
+	bash -o pipefail -c "$(BIN)/python -m tests.mutation.run --engine postgresql --changes 2000 --events 1000 | tee -a runs/mutate-postgresql.log"
 
 build: install ## the wheel, the source archive and the verifier as one file, in dist/
 	rm -rf dist

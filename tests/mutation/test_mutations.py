@@ -11,7 +11,8 @@ from tests.mutation.postgres_run import PostgresMaking
 from tests.postgres import Server
 from tests.shared_data import shared_data
 
-CHANGES = {"sqlite": 200, "postgresql": 60}
+CHANGES = {"sqlite": 200, "postgresql": 30}
+MOST_BENIGN = 2
 SEED = "make test"
 
 
@@ -35,4 +36,4 @@ def test_each_of_so_many_changes_is_noticed(
     summary = run.Summary(list(run.run(original, cookie, SEED, CHANGES[engine], 1, making)))
     assert len(summary.outcomes) == CHANGES[engine]
     assert summary.of("missed") == [], f"seed {SEED!r}"
-    assert summary.passed, [outcome for outcome in summary.outcomes if outcome.verdict == "benign"]
+    assert len(summary.of("benign")) <= MOST_BENIGN, summary.of("benign")
