@@ -13,6 +13,8 @@ __all__ = ["ONE_BATCH", "Lag"]
 ONE_BATCH: Final = 4_096
 """Events that a worker may be behind and still be called current: those it has in hand."""
 
+_STUCK: Final = 60
+
 
 class Lag:
     """Watches one database with a thread of its own while it is entered.
@@ -48,9 +50,17 @@ class Lag:
 
         Returns:
             The greatest age of an event that it lacked since the last call, in seconds.
+
+        Raises:
+            RuntimeError: it did not take in anything for a minute.
         """
         probe = self._base.probe()
-        while probe.look().events > within:
+        least, since = probe.look().events, time.monotonic()
+        while (lacks := probe.look().events) > within:
+            if lacks < least:
+                least, since = lacks, time.monotonic()
+            if time.monotonic() - since > _STUCK:
+                raise RuntimeError(f"the worker has lacked {lacks:,} events for {_STUCK} s")
             time.sleep(0.01)
         probe.close()
         worst, self._worst = self._worst, 0.0
