@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from shutil import chown
 
@@ -157,7 +157,7 @@ def test_a_lock_of_somebodys_migration_is_not_waited_for_forever(
     assert run(*RECORDING, "--database", place.url).code == 0
 
 
-TYPOS = {
+TYPOS: dict[str, tuple[Callable[[str], str], str]] = {
     "no such host": (lambda url: url.replace("127.0.0.1", "no-such-host.invalid"), "no-such-host.invalid"),
     "no server": (lambda url: url.replace(url.rpartition(":")[2].partition("/")[0], "1"), "127.0.0.1:1"),
     "no such database": (lambda url: url + "x", "does not exist"),
@@ -229,7 +229,8 @@ def small() -> Iterator[Server]:
         disk = server.folder / "disk"
         disk.mkdir()
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", disk], check=True)
-        chown(disk, server.user)
+        if server.user is not None:
+            chown(disk, server.user)
         try:
             with server.connect() as connection:
                 connection.execute(f"CREATE TABLESPACE small LOCATION '{disk}'")

@@ -38,7 +38,7 @@ BEGIN
     IF current_setting('server_version_num')::integer >= 170000 THEN
         FOR part IN
             SELECT oid::regclass FROM pg_class
-            WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p')
+            WHERE relnamespace = quote_ident(current_schema())::regnamespace AND relkind IN ('r', 'p')
               AND relname LIKE 'affidavit\_%' AND pg_get_userbyid(relowner) = current_user
         LOOP
             EXECUTE format('GRANT MAINTAIN ON %s TO affidavit_server', part);
