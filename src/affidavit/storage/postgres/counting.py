@@ -9,14 +9,15 @@ from affidavit.core.ids import first_id
 from affidavit.core.sealing import home_of
 from affidavit.core.times import HOUR
 from affidavit.storage.postgres.connect import uid
-from affidavit.storage.postgres.search import by_part, tail_ids, where
-from affidavit.storage.postgres.snapshot import Part, Snapshot, within
+from affidavit.storage.postgres.search import by_part, looked_up, scanned, tail_ids, where
+from affidavit.storage.postgres.snapshot import PENDING, Part, Snapshot
 from affidavit.storage.protocols import CountBy
 from affidavit.storage.sql.conditions import Expression
 from affidavit.storage.sql.counts import EDGE, HOURLY, Kinds
 
 __all__ = ["PostgresCounted"]
 
+_KINDS = "id, action, outcome, severity"
 LONG_TAIL = 40_000
 """Events beyond the hourly counts that are counted one by one: more than are kept back."""
 
@@ -62,17 +63,15 @@ class PostgresCounted:
             return rows, len(rows) == LONG_TAIL
         counted = snapshot.state.counted if snapshot.state is not None else 0
         since = max(counted, snapshot.last_seq - LONG_TAIL)
-        ids = tail_ids(snapshot, self._organization, since, part, LONG_TAIL)
+        ids = tail_ids(snapshot, self._organization, since, part)
         tests, parameters = where(narrowed)
         found: list[Kinds] = []
         for some_part, some in by_part(ids[:LONG_TAIL], snapshot.parts(*part)):
             found += snapshot.execute(
-                "SELECT e.* FROM unnest(?::uuid[]) k(id), LATERAL (SELECT id, action, outcome, severity"
-                f" FROM affidavit_events WHERE organization = ? AND id = k.id AND {within(some_part)}{tests}"
-                " LIMIT 1) e",
+                f"SELECT e.* FROM unnest(?::uuid[]) k(id), {looked_up(some_part, tests, _KINDS)}",
                 ([*map(uid, some)], self._organization, *parameters),
             ).fetchall()
-        return found, since > counted or len(ids) > LONG_TAIL
+        return found, since > counted or len(ids) > LONG_TAIL or snapshot.pending == PENDING
 
     def rows(self, narrowed: Sequence[Expression], low: bytes, high: bytes) -> Iterable[Kinds]:
         """Events of a closed range of ids."""
@@ -83,9 +82,7 @@ class PostgresCounted:
         found: list[Kinds] = []
         for each in self._snapshot.parts(*part):
             found += self._snapshot.execute(
-                "SELECT id, action, outcome, severity FROM affidavit_events"
-                f" WHERE organization = ? AND {within(each)}{tests}"
-                f" ORDER BY id DESC LIMIT {limit - len(found)}",
+                scanned(each, tests, limit - len(found), _KINDS),
                 (self._organization, *parameters),
             ).fetchall()
             if len(found) == limit:

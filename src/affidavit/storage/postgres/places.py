@@ -71,8 +71,9 @@ class _Asked:
     def read(self, snapshot: Snapshot, where: str, parameters: list[Any], limit: int) -> list[StoredEvent]:
         """Those of the places that may match, in their order; each is checked by the caller."""
         rows = snapshot.execute(
-            f"SELECT p.seq, {_ROW} FROM {where}, LATERAL (SELECT * FROM affidavit_events"
-            f" WHERE organization = p.organization AND id = p.id{self.row} LIMIT 1) e"
+            # By its id whatever else is asked of the row (OFFSET 0).
+            f"SELECT p.seq, {_ROW} FROM {where}, LATERAL (SELECT * FROM (SELECT * FROM affidavit_events"
+            f" WHERE organization = p.organization AND id = p.id OFFSET 0) r WHERE true{self.row} LIMIT 1) e"
             f" ORDER BY p.seq LIMIT {limit}",
             [*parameters, *self.parameters],
         )
@@ -126,8 +127,7 @@ def _pending(snapshot: Snapshot, asked: _Asked) -> list[StoredEvent]:
     some = "" if asked.organizations is None else " AND organization = ANY(?)"
     events = asked.read(
         snapshot,
-        f"(SELECT seq, organization, id FROM affidavit_pending q"
-        f" WHERE {asked.ids}{some} ORDER BY seq) p",
+        f"(SELECT seq, organization, id FROM affidavit_pending q WHERE {asked.ids}{some} ORDER BY seq) p",
         [] if asked.organizations is None else [asked.organizations],
         MOST_PENDING + 1,
     )

@@ -11,17 +11,20 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from affidavit.core.filter import Condition, Filter
+from affidavit.core.ids import first_id
 from affidavit.core.match import matches
 from affidavit.core.row import COLUMNS, StoredEvent
 from affidavit.core.sealing import home_of
+from affidavit.core.times import SECOND
 from affidavit.storage.postgres.connect import uid
 from affidavit.storage.postgres.places import places
 from affidavit.storage.postgres.plan import POSTGRES
-from affidavit.storage.postgres.snapshot import LONG_TAIL, Part, Snapshot, within
+from affidavit.storage.postgres.snapshot import LONG_TAIL, PENDING, Part, Snapshot, within
 from affidavit.storage.postgres.sources import Actions, Arms, Flagged, Looked, Source, Union
 from affidavit.storage.postgres.terms import asked_hashes, email_hash
 from affidavit.storage.protocols import UNPLACED
 from affidavit.storage.sql.conditions import (
+    BEYOND,
     Expression,
     id_range,
     impossible,
@@ -31,7 +34,17 @@ from affidavit.storage.sql.conditions import (
 from affidavit.storage.sql.merging import Step
 from affidavit.storage.sql.terms import TERM_FIELDS
 
-__all__ = ["PLACED", "Walk", "by_part", "events_of", "organizations_of", "tail_ids", "where"]
+__all__ = [
+    "PLACED",
+    "Walk",
+    "by_part",
+    "events_of",
+    "looked_up",
+    "organizations_of",
+    "scanned",
+    "tail_ids",
+    "where",
+]
 
 FIRST_WINDOW, LARGEST_WINDOW = 256, 65_536
 """Rows of a walk without an index that are looked at in one statement."""
@@ -42,14 +55,46 @@ SLOW_WINDOW = 0.010
 COMPARED = 256
 """Ids of each index that are read to find the one with the fewest."""
 
+FEW = 64
+"""Events beyond the watermark that are looked up one by one."""
+USUAL_DELAY = 60 * SECOND
+"""Most events are recorded so soon after they occurred, microseconds."""
+
 PLACED = (
     "(SELECT l.seq FROM affidavit_trees t JOIN affidavit_leaves l ON l.tree = t.tree AND l.id = e.id"
     " WHERE t.organization = ? ORDER BY l.tree DESC LIMIT 1)"
 )
 """The place of an event ``e`` in the newest tree that has it; the parameter is the trees' organization."""
 _ROW = f"{', '.join(f'e.{column}' for column in COLUMNS)}, {PLACED}"
-_EVENT = f"SELECT {', '.join(COLUMNS)} FROM affidavit_events WHERE organization = ?"
+_COLUMNS = ", ".join(COLUMNS)
 _NO_ROW = (None,) * (len(COLUMNS) + 1)
+
+
+def looked_up(part: Part, tests: str, columns: str = _COLUMNS) -> str:
+    """The event of an organization with the id ``k.id``, found by its id whatever else is asked of it.
+
+    Args:
+        part: where the ids lie.
+        tests: on the row, each with AND before it.
+        columns: of the row.
+    """
+    found = f"SELECT * FROM affidavit_events WHERE organization = ? AND id = k.id AND {within(part)} OFFSET 0"
+    return f"LATERAL (SELECT {columns} FROM ({found}) r WHERE true{tests} LIMIT 1) e"
+
+
+def scanned(part: Part, tests: str, limit: int, columns: str = _COLUMNS, bound: str = "") -> str:
+    """The newest events of an organization that pass, read in the order of ids whatever else is asked.
+
+    Args:
+        part: where the ids lie.
+        tests: on the row, each with AND before it.
+        limit: of what passes; the rest of the part may all be read for it.
+        columns: of the row.
+        bound: further bounds on the ids, each with AND before it.
+    """
+    ids = f"{within(part)}{bound} ORDER BY id DESC OFFSET 0"
+    found = f"SELECT * FROM affidavit_events WHERE organization = ? AND {ids}"
+    return f"SELECT {columns} FROM ({found}) r WHERE true{tests} ORDER BY id DESC LIMIT {limit}"
 
 
 def events_of(rows: Iterable[Sequence[Any]]) -> list[StoredEvent]:
@@ -72,18 +117,21 @@ def organizations_of(snapshot: Snapshot) -> list[str]:
     return [name for (name,) in rows]
 
 
-def tail_ids(snapshot: Snapshot, organization: str, since: int, part: Part, most: int) -> list[bytes]:
+def tail_ids(snapshot: Snapshot, organization: str, since: int, part: Part) -> list[bytes]:
     """The ids of an organization's events beyond a place, newest first, pending ones among them, each once.
 
-    Where there are many, some more than ``most`` of them.
+    Of more pending ones than :data:`~affidavit.storage.postgres.snapshot.PENDING` the newest.
     """
     placed = f"l.seq > ? AND {within(part, 'l.id')}"
-    rows = snapshot.execute(
-        f"(SELECT p.id FROM {places(placed)} WHERE p.organization = ? LIMIT {most + 1}) UNION"
-        f" (SELECT id FROM affidavit_pending WHERE organization = ? AND {within(part)} LIMIT {most + 1})",
+    row = snapshot.execute(
+        # In one piece: ten thousand rows of one id each would take ten times as long.
+        f"SELECT string_agg(uuid_send(id), '') FROM ((SELECT p.id FROM {places(placed)}"
+        f" WHERE p.organization = ?) UNION ALL (SELECT id FROM (SELECT * FROM affidavit_pending"
+        f" ORDER BY seq DESC LIMIT {PENDING}) q WHERE organization = ? AND {within(part)})) t",
         (since, organization, organization),
-    )
-    return sorted((id_ for (id_,) in rows), reverse=True)
+    ).fetchone()
+    found = bytes(row[0]) if row is not None and row[0] is not None else b""
+    return sorted({found[at : at + 16] for at in range(0, len(found), 16)}, reverse=True)
 
 
 class Walk:
@@ -107,10 +155,13 @@ class Walk:
         self._as_of = [] if as_of is None else [Expression("recorded_at <= ?", (as_of,))]
         low, high = id_range(filter_)
         self._whole: Part = (low, min(below, high))
-        self._parts = snapshot.parts(*self._whole) if not impossible(filter_) else iter(())
-        self._part = next(self._parts, None)
         self._sources = self._sources_of() if not impossible(filter_) else {}
-        self._tail = self._matching_tail() if any(each.indexed for each in self._sources) else []
+        self._tail: list[bytes] = []
+        self._edge = BEYOND
+        if any(source.indexed for source in self._sources):
+            self._find_tail()
+        self._parts = self._all_parts() if not impossible(filter_) else iter(())
+        self._part = next(self._parts, None)
         self._driver: Source | None = None
         self._tests: list[Expression] = []
         self._narrowed: list[Expression] = []
@@ -176,31 +227,46 @@ class Walk:
 
     # -- the tail ---------------------------------------------------------------------------------------
 
-    def _matching_tail(self) -> list[bytes]:
-        """The ids of what the index lacks and may match, newest first."""
-        snapshot = self._snapshot
+    def _find_tail(self) -> None:
+        """What the index lacks: most of it are the newest events, above an edge, and read row by row.
+
+        What lies below the edge is looked up one by one.
+        """
+        snapshot, (low, below) = self._snapshot, self._whole
         if not snapshot.tail:
-            return []
-        ids = tail_ids(snapshot, self._organization, snapshot.watermark, self._whole, LONG_TAIL)
-        tests, parameters = where([*POSTGRES.narrowing(self._filter.conditions), *self._as_of])
-        found: list[bytes] = []
-        for part, some in by_part(ids, snapshot.parts(*self._whole)):
-            rows = snapshot.execute(
-                f"SELECT k.id FROM unnest(?::uuid[]) k(id), LATERAL ({_EVENT}"
-                f" AND id = k.id AND {within(part)}{tests} LIMIT 1) e",
-                ([*map(uid, some)], self._organization, *parameters),
-            )
-            found += (id_ for (id_,) in rows)
-        return sorted(found, reverse=True)
+            return
+        if snapshot.tail > FEW and snapshot.state is not None and snapshot.state.recorded_at is not None:
+            edge = max(low, first_id(max(0, snapshot.state.recorded_at - USUAL_DELAY)))
+            if edge < below and self._rows_above(edge, 3 * snapshot.tail) < 3 * snapshot.tail:
+                self._edge = edge
+        beneath = (low, min(below, self._edge))
+        self._tail = tail_ids(snapshot, self._organization, snapshot.watermark, beneath)
+
+    def _rows_above(self, edge: bytes, most: int) -> int:
+        count = 0
+        for part in self._snapshot.parts(edge, self._whole[1]):
+            row = self._snapshot.execute(
+                "SELECT count(*) FROM (SELECT FROM affidavit_events"
+                f" WHERE organization = ? AND {within(part)} ORDER BY id DESC LIMIT {most}) r",
+                (self._organization,),
+            ).fetchone()
+            count += row[0] if row is not None else 0
+        return count
+
+    def _all_parts(self) -> Iterator[Part]:
+        low, below = self._whole
+        yield from self._snapshot.parts(max(low, self._edge), below)
+        yield from self._snapshot.parts(low, min(below, self._edge))
 
     def _taken_from_tail(self, low: bytes, below: bytes) -> list[StoredEvent]:
+        """The tail's events of a range that was looked at, where they may match."""
         ids = [id_ for id_ in self._tail if low <= id_ < below]
         if not ids:
             return []
+        tests, parameters = where([*POSTGRES.narrowing(self._filter.conditions), *self._as_of])
         rows = self._snapshot.execute(
-            f"SELECT {_ROW} FROM unnest(?::uuid[]) k(id), LATERAL ({_EVENT}"
-            f" AND id = k.id AND {within((low, below))} LIMIT 1) e",
-            (self._home, [*map(uid, ids)], self._organization),
+            f"SELECT {_ROW} FROM unnest(?::uuid[]) k(id), {looked_up((low, below), tests)}",
+            (self._home, [*map(uid, ids)], self._organization, *parameters),
         )
         return events_of(rows)
 
@@ -230,7 +296,8 @@ class Walk:
 
     def _choose(self, part: Part) -> None:
         """Let the source drive that has the fewest ids; the others test what it finds."""
-        sources = dict(self._sources)
+        # Above the edge the index is not complete.
+        sources = {} if part[0] >= self._edge else dict(self._sources)
         for source in list(sources):
             if not source.open(self._snapshot, part):
                 del sources[source]
@@ -275,8 +342,8 @@ class Walk:
         count = need if self._driver.arms == 1 else min(need, max(64, 2 * LARGEST_KEYS // self._driver.arms))
         keys = self._driver.keys(part, count)
         rows = self._snapshot.execute(
-            f"SELECT k.id, {_ROW} FROM ({keys.sql}) k LEFT JOIN LATERAL ({_EVENT}"
-            f" AND id = k.id AND {within(part)} LIMIT 1) e ON true ORDER BY k.id DESC",
+            f"SELECT k.id, {_ROW} FROM ({keys.sql}) k LEFT JOIN {looked_up(part, '')} ON true"
+            " ORDER BY k.id DESC",
             (self._home, *keys.parameters, self._organization),
         ).fetchall()
         return [row[1:] for row in rows], rows[-1][0] if len(rows) == count else None
@@ -297,9 +364,8 @@ class Walk:
             f"WITH w AS MATERIALIZED (SELECT id FROM affidavit_events WHERE organization = ?"
             f" AND {within(part)} ORDER BY id DESC LIMIT {window}),"
             " f AS MATERIALIZED (SELECT count(*) AS n, min(id::text)::uuid AS oldest FROM w)"
-            f" SELECT f.n, f.oldest, {_ROW} FROM f LEFT JOIN LATERAL (SELECT * FROM affidavit_events"
-            f" WHERE organization = ? AND {within(part)} AND id >= f.oldest{tests}"
-            f" ORDER BY id DESC LIMIT {need}) e ON true ORDER BY e.id DESC",
+            f" SELECT f.n, f.oldest, {_ROW} FROM f LEFT JOIN LATERAL"
+            f" ({scanned(part, tests, need, bound=' AND id >= f.oldest')}) e ON true ORDER BY e.id DESC",
             (self._organization, self._home, self._organization, *parameters),
         ).fetchall()
         return _reached(rows, need, window)
@@ -314,8 +380,7 @@ class Walk:
             f"WITH w AS MATERIALIZED ({keys.sql}),"
             " f AS MATERIALIZED (SELECT count(*) AS n, min(id::text)::uuid AS oldest FROM w)"
             f" SELECT f.n, f.oldest, {_ROW} FROM f LEFT JOIN LATERAL ("
-            f"SELECT e.* FROM (SELECT id FROM w ORDER BY id DESC OFFSET 0) k, LATERAL ({_EVENT}"
-            f" AND id = k.id AND {within(part)}{tests} LIMIT 1) e"
+            f"SELECT e.* FROM (SELECT id FROM w ORDER BY id DESC OFFSET 0) k, {looked_up(part, tests)}"
             f" WHERE true{passing} ORDER BY k.id DESC LIMIT {need}) e ON true ORDER BY e.id DESC",
             (*keys.parameters, self._home, self._organization, *parameters, *of_tests),
         ).fetchall()
