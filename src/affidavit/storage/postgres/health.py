@@ -90,8 +90,11 @@ def examine(
             yield from _connections(session, pool)
             yield from _disk(session, limits, disk)
             if not unclaimed(session):
-                yield from _rights(session)
-                for examination in (*TABLES, *HOLDERS):
+                rights = list(_rights(session))
+                yield from rights
+                # Without these every other question would be answered in the same way.
+                tables = TABLES if rights[0].state == State.OK else ()
+                for examination in (*tables, *HOLDERS):
                     yield from _tried(
                         session,
                         lambda its, check=examination: check(its, limits),  # type: ignore[misc]
