@@ -22,6 +22,7 @@ from affidavit.storage.postgres.connect import Address
 from affidavit.storage.postgres.health import examine
 from affidavit.storage.postgres.health_limits import LIMITS
 from affidavit.testing.postgres import PostgresEngine
+from tests.e2e.program import Program
 from tests.postgres import Server, server_on
 
 SECOND = 1_000_000
@@ -32,9 +33,9 @@ def now() -> int:
     return time.time_ns() // 1000
 
 
-def findings(url: str, check: str | None = None, **options: Any) -> list[Finding]:
+def findings(url: str, check: str | None = None, **given: Any) -> list[Finding]:
     """What is found, of one check or of all."""
-    options = {"pool": 2, "clock": now, "limits": LIMITS} | options
+    options: dict[str, Any] = {"pool": 2, "clock": now} | given
     return [each for each in examine(Address(url), **options) if check in (None, each.check)]
 
 
@@ -422,3 +423,24 @@ def test_a_database_without_tables_is_asked_what_it_can_answer(postgres: Server)
     checks = {each.check for each in findings(postgres.url("postgres"))}
     assert {"PostgreSQL", "writing", "connections"} <= checks
     assert not {"months", "queue", "grants"} & checks
+
+
+def test_the_command_shows_them_beside_its_own(tmp_path: Path, url: str, postgres: Server) -> None:
+    """What the engine found stands between the other checks; one that fails ends with 1."""
+    program = Program(tmp_path, database=url)
+    done = program.run("doctor", "--json")
+    assert done.code == 1
+    found = {each["check"]: each["state"] for each in done.documents}
+    assert (found["schema"], found["durability"], found["months"]) == ("ok", "fail", "ok")
+    assert (found["worker"], found["log"], found["demo"]) == ("warn", "ok", "ok")
+    assert "WAL" not in found
+
+
+def test_the_command_says_why_a_database_cannot_be_opened(tmp_path: Path, postgres: Server) -> None:
+    """The tables are missing; what the server can be asked is asked all the same."""
+    done = Program(tmp_path, database=postgres.url("postgres")).run("doctor", "--json")
+    assert done.code == 1
+    first, *others = done.documents
+    assert (first["check"], first["state"]) == ("database", "fail")
+    assert "affidavit migrate" in first["found"]
+    assert {each["check"] for each in others} == {"durability"}
