@@ -178,6 +178,13 @@ def test_the_server_may_check(database: PostgresCopy) -> None:
     assert total.end == database.verdict().end
 
 
+def search_in(database: PostgresCopy, path: str) -> None:
+    """What every new connection to the database looks names up in."""
+    with psycopg.connect(database.url, autocommit=True) as connection:
+        name = sql.Identifier(database.url.rpartition("/")[2])
+        connection.execute(sql.SQL("ALTER DATABASE {} SET search_path = " + path).format(name))
+
+
 def test_another_table_of_the_name(database: PostgresCopy) -> None:
     """Names lead to our schema and to nothing in front of it, whatever the search path of the database."""
     before = database.verdict().end
@@ -186,17 +193,42 @@ def test_another_table_of_the_name(database: PostgresCopy) -> None:
         "CREATE SCHEMA evil",
         "CREATE TABLE evil.affidavit_events (LIKE public.affidavit_events)",
         "CREATE TABLE evil.affidavit_tokens (LIKE public.affidavit_tokens)",
-        "CREATE FUNCTION evil.count(text) RETURNS bigint LANGUAGE sql AS 'SELECT 0::bigint'",
     )
-    with psycopg.connect(database.url, autocommit=True) as connection:
-        name = sql.Identifier(database.url.rpartition("/")[2])
-        connection.execute(sql.SQL("ALTER DATABASE {} SET search_path = evil, public").format(name))
+    search_in(database, "evil, public")
     verdict = database.verdict()
     assert verdict.sound, list(verdict.lines())
     assert verdict.end == before
     record(database)
     world.work(database.settings)
     assert database.verdict().end == before + 1
+
+
+def test_operators_that_lie(database: PostgresCopy) -> None:
+    """Equality of numbers, redefined in front of the catalog: fsck does not look there."""
+    before = database.verdict().end
+    superuser(
+        database,
+        "CREATE SCHEMA evil",
+        "CREATE FUNCTION evil.lie(bigint, bigint) RETURNS boolean LANGUAGE sql AS 'SELECT false'",
+        "CREATE OPERATOR evil.= (LEFTARG = bigint, RIGHTARG = bigint, FUNCTION = evil.lie)",
+    )
+    search_in(database, "evil, public, pg_catalog")
+    verdict = database.verdict()
+    assert verdict.sound, list(verdict.lines())
+    assert verdict.end == before
+
+
+def test_a_setting_whose_event_still_waits(database: PostgresCopy) -> None:
+    """Settings are replayed with the events that have no leaf so far: right is sound, edited is named."""
+    with world.opened(database.settings) as instance:
+        made = instance.tokens.create(
+            name="new", organizations=("acme",), abilities=("events:write",), by=world.OPERATOR
+        )
+    findings = database.findings()
+    assert findings.total().sound, list(findings.total().lines())
+    assert findings.pending == 1
+    superuser(database, f"UPDATE affidavit_tokens SET name = 'other' WHERE id = '{made.token.id}'")
+    assert_named(database, "affidavit_tokens.name", made.token.id, "was changed without an event")
 
 
 def test_an_event_and_its_place_in_the_queue(database: PostgresCopy) -> None:
@@ -298,3 +330,10 @@ def test_triggers_switched_off(database: PostgresCopy) -> None:
         superuser(database, f"ALTER TABLE {table} DISABLE TRIGGER ALL")
         assert_named(database, table, "trigger affidavit_events_keep", "(disabled)")
         database.restore()
+
+
+@pytest.mark.parametrize("table", ["affidavit_partitioning", "affidavit_closing"])
+def test_a_row_that_must_be_there(database: PostgresCopy, table: str) -> None:
+    """Whoever waits for a change of these rows would wait in vain."""
+    superuser(database, f"DELETE FROM {table}")
+    assert_named(database, table, "must have exactly one row")

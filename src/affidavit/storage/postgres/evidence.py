@@ -14,7 +14,7 @@ from affidavit.core.row import COLUMNS
 from affidavit.storage.evidence import Fault, RawEvent, RawLeaf, Record
 from affidavit.storage.postgres.connect import Address, uid
 from affidavit.storage.postgres.index_evidence import PostgresIndexEvidence
-from affidavit.storage.postgres.months import month_faults, step_faults
+from affidavit.storage.postgres.months import month_faults, single_faults, step_faults
 from affidavit.storage.postgres.queue_check import queue_faults
 from affidavit.storage.postgres.reading import PIECE, Reading
 from affidavit.storage.postgres.schema import Described, describe, of_ours, schema_faults, wanted
@@ -35,6 +35,7 @@ _NO_SETTINGS = frozenset(
     }
 )
 """Tables that are read in pieces, or by another role."""
+_ONE_ROW = ("affidavit_partitioning", "affidavit_closing")
 _VALUES = ", ".join(COLUMNS)
 _LATER = (
     "SELECT FROM affidavit_trees n JOIN affidavit_leaves m ON m.tree = n.tree AND m.id = l.id"
@@ -67,8 +68,10 @@ class PostgresEvidence:
                 months = self._reading.records("affidavit_months")
                 ranges = self._reading.records("affidavit_pruned")
                 steps = self._reading.records("affidavit_migrations")
+                singles = {table: len(self._reading.records(table)) for table in _ONE_ROW}
             yield from schema_faults(described)
             yield from month_faults(described, months, ranges)
+            yield from single_faults(singles)
             yield from step_faults(steps)
             yield from queue_faults(self._reading.all)
         except errors.StorageError as error:

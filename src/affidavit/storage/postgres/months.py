@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from affidavit.storage.evidence import Fault, Record
 from affidavit.storage.postgres.migrate import available
 from affidavit.storage.postgres.schema import CLOSED, Described
 
-__all__ = ["month_faults", "step_faults"]
+__all__ = ["month_faults", "single_faults", "step_faults"]
 
 _BOUND = re.compile(r"FOR VALUES FROM \('([0-9a-f-]{36})'\) TO \('([0-9a-f-]{36})'\)")
 _EVENTS = "affidavit_events"
@@ -48,6 +48,17 @@ def month_faults(live: Described, months: Sequence[Record], ranges: Sequence[Rec
                     value.hex(),
                     _hex(stands),
                 )
+
+
+def single_faults(counts: Mapping[str, int]) -> Iterator[Fault]:
+    """Tables that must have one row: without it readers do not see that months change, and ranges stay open.
+
+    Args:
+        counts: table to the number of its rows.
+    """
+    for table, count in counts.items():
+        if count != 1:
+            yield Fault(table, "", "", "must have exactly one row", "1", str(count))
 
 
 def _bounds(bound: str) -> tuple[bytes, bytes]:
