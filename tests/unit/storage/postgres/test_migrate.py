@@ -50,14 +50,14 @@ def test_every_earlier_schema_comes_to_the_same_as_an_empty_database(server: Ser
         assert migrated(server, address(server), stage, NEWEST) == whole, stage
 
 
-def test_what_is_applied_is_told_and_not_applied_again(server: Server) -> None:
+def test_what_is_applied_is_told_and_not_applied_again(postgres: Server) -> None:
     """The answer names each step once; the second run changes nothing."""
-    place = address(server)
+    place = address(postgres)
     assert [found.number for found in migrate(place)] == [found.number for found in available()]
-    before = dump(server, place)
+    before = dump(postgres, place)
     assert migrate(place) == []
     assert planned(place) == []
-    assert dump(server, place) == before
+    assert dump(postgres, place) == before
 
 
 def test_a_plan_changes_nothing(server: Server) -> None:
@@ -115,11 +115,11 @@ def test_processes_that_migrate_at_once_share_the_work(server: Server) -> None:
     assert sorted(int(word) for words in told for word in words.split()) == list(range(1, NEWEST + 1))
 
 
-def test_a_newer_schema_is_refused(server: Server) -> None:
+def test_a_newer_schema_is_refused(postgres: Server) -> None:
     """By the check, the plan and the migration, with both numbers."""
-    place = address(server)
+    place = address(postgres)
     migrate(place, steps=[*available(), step(NEWEST + 1, "CREATE TABLE affidavit_later (a integer)")])
-    before = dump(server, place)
+    before = dump(postgres, place)
     session = connect(place)
     for refused in (lambda: check(session), lambda: planned(place), lambda: migrate(place)):
         with pytest.raises(
@@ -127,25 +127,25 @@ def test_a_newer_schema_is_refused(server: Server) -> None:
         ):
             refused()
     session.close()
-    assert dump(server, place) == before
+    assert dump(postgres, place) == before
 
 
-def test_a_migration_with_another_text_is_refused(server: Server) -> None:
+def test_a_migration_with_another_text_is_refused(postgres: Server) -> None:
     """What was applied is what is in the files, to the byte."""
-    place = address(server)
+    place = address(postgres)
     migrate(place)
     first, *others = available()
     edited = step(first.number, first.sql + "\n", first.name)
-    before = dump(server, place)
+    before = dump(postgres, place)
     with pytest.raises(errors.SchemaChanged, match=first.checksum[:12]) as caught:
         migrate(place, steps=[edited, *others])
     assert edited.checksum[:12] in caught.value.message
-    assert dump(server, place) == before
+    assert dump(postgres, place) == before
 
 
-def test_an_empty_and_an_older_database_lack_migrations(server: Server) -> None:
+def test_an_empty_and_an_older_database_lack_migrations(postgres: Server) -> None:
     """The check says how many, and what to run."""
-    place = address(server)
+    place = address(postgres)
     session = connect(place)
     with pytest.raises(errors.SchemaMissing, match=f"lacks {NEWEST} of .* run: affidavit migrate"):
         check(session)

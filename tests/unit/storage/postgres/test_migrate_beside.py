@@ -19,8 +19,10 @@ from tests.unit.storage.postgres.places import RECORD, dump, migrated, step
 NEXT = available()[-1].number + 1
 LONGEST = 0.2
 """Seconds for which a step may keep somebody from recording."""
-SLOW = 0.2
+SLOW = 0.3
 """Beside other tests on two cores everything takes this much longer."""
+REPORT = 1.2
+"""Seconds for which somebody reads, again and again."""
 
 
 @pytest.fixture(params=VERSIONS)
@@ -57,10 +59,21 @@ class Recorder(threading.Thread):
                 connection.commit()
 
 
+class Report(Recorder):
+    """Reads in one long transaction after the other."""
+
+    def run(self) -> None:
+        with psycopg.connect(self._place.url) as connection:
+            while not self.over.is_set():
+                connection.execute("SELECT count(*) FROM affidavit_events")
+                self.over.wait(self._holds)
+                connection.commit()
+
+
 @contextmanager
 def recording(place: Address) -> Iterator[list[Recorder]]:
-    """Three recorders for the length of the block; two keep transactions open for a while."""
-    running = [Recorder(place, holds) for holds in (0.0, 0.05, 0.1)]
+    """Three recorders for the length of the block, two with open transactions, and somebody who reads."""
+    running = [*(Recorder(place, holds) for holds in (0.0, 0.05, 0.1)), Report(place, REPORT)]
     for one in running:
         one.start()
     try:
