@@ -37,7 +37,7 @@ _SIZES = (
 _INVALID = (
     "SELECT i.relname::text, t.relname::text FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid"
     " JOIN pg_class t ON t.oid = x.indrelid JOIN pg_namespace n ON n.oid = t.relnamespace"
-    " WHERE n.nspname = ? AND t.relname LIKE 'affidavit\\_%' AND NOT (x.indisvalid AND x.indisready)"
+    " WHERE n.nspname = ? AND t.relname LIKE 'affidavit\\_%' AND NOT x.indisvalid"
     " AND NOT EXISTS (SELECT FROM pg_stat_progress_create_index p WHERE p.index_relid = x.indexrelid)"
     " ORDER BY 2, 1"
 )
