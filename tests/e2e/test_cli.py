@@ -89,8 +89,11 @@ def test_serve_starts_from_nothing_and_ends_on_sigterm(program: Program) -> None
         with urllib.request.urlopen(link) as answer:
             assert answer.status == 200
         (worker,) = children(serving.process.pid)
-        states = {each["check"]: each["state"] for each in program.json("doctor")}
-        assert states["worker"] == "ok"
+        findings = program.run("doctor").documents
+        assert [each["state"] for each in findings if each["check"] == "worker"] == ["ok"]
+        # The tests' PostgreSQL does not sync, and doctor says so.
+        failing = {each["check"] for each in findings if each["state"] == "fail"}
+        assert failing == (set() if program.database is None else {"durability"})
         folder = program.folder / "affidavit-data"
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         assert all(stat.S_IMODE(path.stat().st_mode) & 0o077 == 0 for path in folder.iterdir())

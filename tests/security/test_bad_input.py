@@ -15,13 +15,16 @@ import pytest
 
 from tests.e2e.program import COMMAND, Program
 from tests.faults.load import Client
-from tests.programs import Programs
+from tests.programs import Programs, ask
 from tests.properties.naive import read_all
 
 GOOD = {"action": "user.create", "organization": "acme", "actor": {"type": "user", "id": "ana"}}
 OK, USAGE, REFUSED = 0, 2, 3
 HOSTILE = "gnp.\u202egpj\u202c \u2066x\u2069 \u200f\x1b[31m<script>alert(1)</script>\x7f"
 """Right-to-left overrides, an escape sequence of terminals, markup."""
+
+
+_STORED = "SELECT count(*) FROM affidavit_events WHERE action = 'user.create'"
 
 
 class Server(NamedTuple):
@@ -33,6 +36,8 @@ class Server(NamedTuple):
 
     def stored(self) -> int:
         """Events of callers, the product's own apart."""
+        if self.program.database is not None:
+            return int(ask(self.program, _STORED)[0][0])
         return sum(event.clear["action"] == "user.create" for event in read_all(self.database))
 
 
