@@ -13,8 +13,9 @@ import pytest
 
 from affidavit.core.event import Actor, Resource
 from affidavit.log.erasure import find, manifests, registry
+from affidavit.testing.postgres import PostgresEngine
 from tests.e2e.program import Program
-from tests.erased import ACME, House, leaks
+from tests.erased import ACME, House
 from tests.faults.load import eventually
 
 CANARY = "canary-q7x@example.org"
@@ -34,6 +35,17 @@ def hasty() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def database(request: pytest.FixtureRequest) -> Iterator[str | None]:
+    """URL of an empty PostgreSQL database; none for SQLite."""
+    if request.param == "sqlite":
+        yield None
+        return
+    engine = PostgresEngine(request.getfixturevalue("postgres"), clock=None)
+    yield engine.create()
+    engine.close()
+
+
 def fill(house: House, number: int) -> None:
     """Events, a third of which hold the canary."""
     for at in range(number):
@@ -46,10 +58,10 @@ def fill(house: House, number: int) -> None:
 
 def check(house: House) -> None:
     """One request, one completion, nothing left, everything explained."""
-    assert leaks(house.folder, CANARY) == []
+    house.seal()
+    assert house.leaks(CANARY) == []
     assert len(house.of("audit.erasure.requested")) == 1
     assert len(house.of("audit.erasure.completed")) == 1
-    house.seal()
     findings = house.fsck()
     assert findings.rest.failures == []
     (verdict,) = findings.trees.values()
@@ -58,9 +70,9 @@ def check(house: House) -> None:
     assert verdict.redacted > 0
 
 
-def test_an_erasure_goes_on_from_every_piece(tmp_path: Path) -> None:
+def test_an_erasure_goes_on_from_every_piece(tmp_path: Path, database: str | None) -> None:
     """Cut off after one round of the worker, after two, and so on, until it ends without a cut."""
-    house = House(tmp_path / "data")
+    house = House(tmp_path / "data", database)
     fill(house, 20)
     house.seal()
     task = house.order(CANARY)
@@ -85,26 +97,34 @@ def test_an_erasure_goes_on_from_every_piece(tmp_path: Path) -> None:
     "step", ["manifests", "guard", "requested", "redact", "scrub", "completed", "forget"]
 )
 def test_a_write_that_was_applied_but_failed_is_repeated(
-    tmp_path: Path, step: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, step: str, database: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After each kind of write an error of the disk: the task starts again, and the end is the same."""
     from affidavit.errors import StorageError
+    from affidavit.storage.postgres.events import PostgresEvents
+    from affidavit.storage.postgres.log_writer import PostgresLogWriter
+    from affidavit.storage.postgres.redaction import PostgresRedactor
     from affidavit.storage.sql.tasks import SqlTasks
     from affidavit.storage.sqlite.events import SqliteEvents
     from affidavit.storage.sqlite.log_writer import SqliteLogWriter
     from affidavit.storage.sqlite.redaction import SqliteRedactor
     from affidavit.wiring.retention import GuardedManifests
 
-    places = {
-        "manifests": (SqliteLogWriter, "add"),
+    writer, events, redactor = (
+        (SqliteLogWriter, SqliteEvents, SqliteRedactor)
+        if database is None
+        else (PostgresLogWriter, PostgresEvents, PostgresRedactor)
+    )
+    places: dict[str, tuple[type, str]] = {
+        "manifests": (writer, "add"),
         "guard": (GuardedManifests, "add"),
-        "requested": (SqliteEvents, "insert"),
-        "redact": (SqliteRedactor, "redact"),
-        "scrub": (SqliteRedactor, "scrub"),
-        "completed": (SqliteEvents, "insert"),
+        "requested": (events, "insert"),
+        "redact": (redactor, "redact"),
+        "scrub": (redactor, "scrub"),
+        "completed": (events, "insert"),
         "forget": (SqlTasks, "forget"),
     }
-    house = House(tmp_path / "data")
+    house = House(tmp_path / "data", database)
     fill(house, 9)
     house.seal()
     owner, name = places[step]
@@ -133,17 +153,17 @@ def test_a_write_that_was_applied_but_failed_is_repeated(
 
 
 @pytest.mark.slow
-def test_an_erasure_survives_five_kills_of_the_program(tmp_path: Path) -> None:
+def test_an_erasure_survives_five_kills_of_the_program(tmp_path: Path, database: str | None) -> None:
     """The worker's process is killed at random moments while it erases; the task ends well all the same."""
     random = Random(5)
-    house = House(tmp_path / "affidavit-data")
+    house = House(tmp_path / "affidavit-data", database)
     fill(house, 400)
     house.seal()
     task = house.order(CANARY)
     instance = house.instance
     house.follower.close()
     house.upkeep.close()
-    program = Program(tmp_path)
+    program = Program(tmp_path, database=database)
     unfinished = 0
     for _ in range(KILLS):
         with program.start("worker") as process:

@@ -11,11 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from affidavit.config import Settings
 from affidavit.core.event import Actor
 from affidavit.recorder.intake import Rights
+from affidavit.testing.postgres import PostgresEngine
+from affidavit.wiring import open_store, reapply_manifests
 from tests.e2e.program import Program
-from tests.erased import ACME, House, leaks
+from tests.erased import ACME, House, leaks, leaks_in_tables
 from tests.faults.load import Client, eventually
+from tests.postgres import Server
 from tests.shared_data import shared_data
 
 CANARY = "canary-q7x@example.org"
@@ -28,12 +32,19 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("affidavit.log.upkeep.AGE", 0.0)
 
 
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    """A small one."""
-    made = House(tmp_path / "data")
+@pytest.fixture(params=["sqlite", "postgres"])
+def house(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[House]:
+    """A small one on each engine."""
+    if request.param == "sqlite":
+        made = House(tmp_path / "data")
+        yield made
+        made.close()
+        return
+    engine = PostgresEngine(request.getfixturevalue("postgres"), clock=None)
+    made = House(tmp_path / "data", engine.create())
     yield made
     made.close()
+    engine.close()
 
 
 def person() -> Actor:
@@ -66,7 +77,46 @@ def test_a_repeat_with_the_same_key_is_a_duplicate(house: House) -> None:
     assert house.find(first).redacted == ("actor",)
     assert send() == [(first, True)]
     assert house.find(first).redacted == ("actor",)
-    assert leaks(house.folder, CANARY) == []
+    assert house.leaks(CANARY) == []
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+def test_a_restored_postgresql_database_is_erased_again_and_says_so(
+    tmp_path: Path, postgres: Server, *, sealed: bool
+) -> None:
+    """Database from before the erasure, guard from after it: the manifest is applied, kept and cited."""
+    engine = PostgresEngine(postgres, clock=None)
+    house = House(tmp_path / "data", engine.create())
+    first = house.record(actor=person(), reason="kept")
+    house.seal()
+    second = house.record(actor=person(), metadata={"n": 2})
+    third = house.record(reason="bystander")
+    if sealed:
+        house.seal()
+    house.close()
+    restored = copied(postgres, house)
+    house.open()
+    house.erase(CANARY)
+    house.close()
+    assert leaks_in_tables(restored, CANARY) != []
+    store = open_store(Settings(data_dir=house.folder, database=restored))
+    applied = reapply_manifests(store.settings, store.database)
+    assert [(each.events, each.problem) for each in applied] == [(2, None)]
+    found = store.database.events.fetch(ACME, [bytes.fromhex(each) for each in (first, second, third)])
+    redacted = {event.id.hex(): event.redacted for event in found}
+    store.close()
+    assert redacted == {first: ("actor",), second: ("actor",), third: ()}
+    assert leaks_in_tables(restored, CANARY) == []
+    engine.close()
+
+
+def copied(server: Server, house: House) -> str:
+    """URL of a copy of the database of a house that is closed; it goes with the server."""
+    assert house.database is not None
+    name = house.database.rpartition("/")[2]
+    with server.connect() as session:
+        session.execute(f"CREATE DATABASE {name}_restored TEMPLATE {name}".encode())
+    return f"{house.database}_restored"
 
 
 def test_an_importer_that_runs_again_revives_nothing(tmp_path: Path) -> None:
@@ -155,8 +205,6 @@ def test_a_restored_instance_is_erased_again_and_says_so(
         for more in ("", "-wal", "-shm"):
             (house.folder / (name + more)).unlink(missing_ok=True)
     copy(tmp_path / "old", house.folder, *kept)
-    from affidavit.wiring import open_store, reapply_manifests
-
     served = open_store(house.settings)
     applied = reapply_manifests(house.settings, served.database)
     assert [(each.events, each.problem) for each in applied] == [(2, None)]
@@ -179,7 +227,6 @@ def test_a_restored_instance_is_erased_again_and_says_so(
 def test_a_manifest_without_the_key_of_the_log_erases_nothing(house: House) -> None:
     """A guard that somebody wrote into is no reason to erase: the note must be the log's."""
     from affidavit.core.manifest import manifest_hash
-    from affidavit.wiring import reapply_manifests
     from affidavit.wiring.retention import GuardedManifests
 
     event_id = house.record(actor=person())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from affidavit.config import Settings
@@ -11,7 +11,7 @@ from affidavit.log.retention.expire import IndexCopies
 from affidavit.storage.copies import Copies
 from affidavit.storage.evidence import Evidence, IndexEvidence, LogEvidence
 from affidavit.storage.log import Alarm, AlarmStore, LogStore, LogWriter, Manifest, ManifestStore, Queue, Tree
-from affidavit.storage.protocols import EventIndex, EventStore, Follower
+from affidavit.storage.protocols import EventIndex, EventStore, Follower, RawRow
 from affidavit.storage.redaction import Redactor
 from affidavit.storage.repair import LogRepair
 from affidavit.storage.retention import HoldStore, PastStore, PolicyStore, RangeStore
@@ -178,6 +178,10 @@ class Database(EventsAndLog, Protocol):
 
     def waiting(self) -> Waiting:
         """What waits for its leaf."""
+        ...
+
+    def queued(self) -> Iterator[RawRow]:
+        """The rows that wait for their leaf, in the order in which they get one."""
         ...
 
     def meta(self, key: str) -> str | None:

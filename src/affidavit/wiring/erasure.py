@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -32,6 +33,9 @@ from affidavit.wiring.retention import GuardedManifests
 __all__ = ["erasure_kinds", "reapply_manifests", "registry_of", "settle_manifests"]
 
 log = logging.getLogger("affidavit.log")
+
+SCRUB_SECONDS = 5.0
+"""How long a program that starts waits until what was erased again is freed."""
 
 
 def registry_of(engine: Engine, database: Database, redactor: Redactor) -> Registry:
@@ -102,13 +106,14 @@ def reapply_manifests(where: Where, database: Database) -> list[Reapplied]:
             manifests,
             events=database.events,
             log=database.log,
-            position=database.log.position,
+            queued=database.queued,
             redactor=redactor,
             keys=keys,
             check=check_signature,
         )
         if any(answer.events for answer in answers):
-            redactor.scrub()
+            engine.discard_index()  # it may come from the same backup
+            _scrub(redactor)
     finally:
         redactor.close()
     for answer in answers:
@@ -117,6 +122,13 @@ def reapply_manifests(where: Where, database: Database) -> list[Reapplied]:
         if answer.problem is not None:
             log.error("A manifest of the guard could not be applied: %s.", answer.problem)
     return answers
+
+
+def _scrub(redactor: Redactor) -> None:
+    """Free what was taken away, unless somebody is in the way for long: the worker tries again then."""
+    until = time.monotonic() + SCRUB_SECONDS
+    while not redactor.scrub() and time.monotonic() < until:
+        pass
 
 
 def _unfinished(manifests: Sequence[Manifest], tasks: TaskStore) -> list[Manifest]:

@@ -63,6 +63,7 @@ class OpenedPostgres:
         self.ranges = PostgresRanges(database)
         self.meta = database.meta
         self.set_meta = database.set_meta
+        self.queued = self.events.queued
         self._group: GroupCommit | None = None
 
     def submit(self, rows: Sequence[Row]) -> Awaitable[list[Recorded]]:

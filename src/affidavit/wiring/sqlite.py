@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from affidavit.config import Settings
 from affidavit.core.row import Recorded, Row
 from affidavit.errors import ConfigError
 from affidavit.log.erasure.registry import EventCopies
-from affidavit.storage.protocols import Follower
+from affidavit.storage.protocols import Follower, RawRow
 from affidavit.storage.redaction import Redactor
 from affidavit.storage.repair import LogRepair
 from affidavit.storage.sql.copies import SqlNames, SqlTaskCopies
@@ -72,6 +72,11 @@ class OpenedSqlite:
         position = self.log.position()
         oldest = self.events.after(position, 1)
         return Waiting(max(0, self.events.last_seq() - position), oldest[0].recorded_at if oldest else None)
+
+    def queued(self) -> Iterator[RawRow]:
+        """See the protocol."""
+        for first in range(self.log.position() + 1, self.events.last_seq() + 1, 1_000):
+            yield from self.events.rows(range(first, first + 1_000))
 
 
 class _IndexCopies(SqliteIndexCopies):

@@ -8,7 +8,7 @@ that wait for their leaf, the place that they are about to get counts if the man
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from affidavit.core.leaf import LEAF_GROUPS
@@ -25,7 +25,6 @@ from affidavit.storage.redaction import Redaction, Redactor
 __all__ = ["Reapplied", "reapply"]
 
 _FIRST, _END = 12, 17
-_PIECE = 1_000
 
 
 class Reapplied(NamedTuple):
@@ -47,7 +46,7 @@ def reapply(
     *,
     events: EventStore,
     log: LogStore,
-    position: Callable[[], int],
+    queued: Callable[[], Iterable[RawRow]],
     redactor: Redactor,
     keys: LogKeys,
     check: Check,
@@ -58,7 +57,7 @@ def reapply(
         manifests: of the guard; those of other kinds are passed over.
         events: reads rows.
         log: the trees, perhaps from the same backup.
-        position: the place up to which every event has its leaf.
+        queued: rows without a leaf, in the order in which they get one.
         redactor: takes groups away.
         keys: what is not signed with one of these is not applied.
         check: how a signature is checked.
@@ -72,7 +71,7 @@ def reapply(
         except Unsound as error:
             answers.append(Reapplied(manifest, 0, error.message))
             continue
-        applied = _Application(manifest, body, events, log, position)
+        applied = _Application(manifest, body, events, log, queued)
         changed = sum(
             redactor.redact("erasure", manifest.hash.hex(), redactions) for redactions in applied.pieces()
         )
@@ -95,13 +94,13 @@ class _Application:
         body: ManifestBody,
         events: EventStore,
         log: LogStore,
-        position: Callable[[], int],
+        queued: Callable[[], Iterable[RawRow]],
     ) -> None:
         self._organization = manifest.organization
         self._body = body
         self._events = events
         self._log = log
-        self._position = position
+        self._queued = queued
         _, self._hex, incarnation = body.origin.rsplit("/", 2)
         self._tree = log.tree(self._hex, int(incarnation))
         self.problem: str | None = None
@@ -158,11 +157,11 @@ class _Application:
             for leaves in self._log.leaves(self._tree.number, start, size):
                 at = {leaf.seq: leaf.index for leaf in leaves}
                 rows.update((at[row.seq], row) for row in self._events.rows(list(at)))
-        index, seq, last = size, self._position(), self._events.last_seq()
-        while seq < last and index <= end:
-            for row in self._events.rows(range(seq + 1, seq + 1 + _PIECE)):
-                if home_of(row.values[2]) == self._organization:
-                    rows[index] = row
-                    index += 1
-            seq += _PIECE
+        index = size
+        for row in self._queued():
+            if index > end:
+                break
+            if home_of(row.values[2]) == self._organization:
+                rows[index] = row
+                index += 1
         return rows

@@ -64,7 +64,7 @@ class Registry:
         copies: the events first; what is derived from them after.
         scrubs: each empties the write-ahead log of one file, so that freed pages hold nothing; true where it
             could. Whoever deletes overwrites what it deletes.
-        rest: lets go of what the scrubs hold between two steps.
+        rest: lets go of what the places hold between two steps.
     """
 
     def __init__(
@@ -76,17 +76,23 @@ class Registry:
 
     def erase(self, erasure: Erasure) -> TaskSteps:
         """Erase everywhere."""
-        for place in self.copies:
-            yield from place.erase(erasure)
+        try:
+            for place in self.copies:
+                yield from place.erase(erasure)
+        finally:
+            self._rest()
         return {}
 
     def search(self, erasure: Erasure) -> TaskSteps:
         """Search everywhere; name of the place to what was found there."""
         left = {}
-        for place in self.copies:
-            found = yield from place.search(erasure)
-            if found:
-                left[place.name] = found[:MOST_NAMED]
+        try:
+            for place in self.copies:
+                found = yield from place.search(erasure)
+                if found:
+                    left[place.name] = found[:MOST_NAMED]
+        finally:
+            self._rest()
         return left
 
     def scrub(self) -> TaskSteps:

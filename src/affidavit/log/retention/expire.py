@@ -133,7 +133,10 @@ class Expiry:
                 return {**_outcome(terms, Counter(), Counter()), "stopped": _CHANGED}
         while not self._published(organization, begun.event):
             yield WAITING
-        return (yield from self._empty(task, begun))
+        try:
+            return (yield from self._empty(task, begun))
+        finally:
+            self._copies.close()
 
     def _noted(self, task: Task) -> _Begun | None:
         """What the task had begun before it was interrupted."""
@@ -199,7 +202,6 @@ class Expiry:
         yield from self._copies.forget_addresses(organization)
         while not (self._copies.scrub() and self._redactor.scrub()):
             yield WAITING
-        self._copies.close()
         if stopped is None:
             # Counted from what was planned, so that an interrupted run counts what went before it, too.
             done = Counter(

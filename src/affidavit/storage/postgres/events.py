@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import psycopg
@@ -42,6 +42,12 @@ _PLACED = (
 )
 _AFTER = f"SELECT p.seq, {_COLUMNS} {_PLACED.format('l.seq > ?', 'LIMIT ?')}"
 _ROWS = f"SELECT p.seq, {EVENT} {_PLACED.format('l.seq = ANY(?::bigint[])', '')}"
+_QUEUED = (
+    f"SELECT p.seq, {EVENT}"
+    " FROM (SELECT * FROM affidavit_pending WHERE seq > ? ORDER BY seq LIMIT 1000) AS p,"
+    " LATERAL (SELECT * FROM affidavit_events WHERE organization = p.organization AND id = p.id LIMIT 1) AS e"
+    " ORDER BY p.seq"
+)
 _PLACE_OF = (
     "SELECT CASE WHEN NOT EXISTS (SELECT FROM affidavit_pending WHERE seq <= ?) THEN seq END"
     " FROM affidavit_position"
@@ -107,6 +113,13 @@ class PostgresEvents:
         """The last place, once nothing with a number up to the mark waits."""
         place = self._one(_PLACE_OF, (mark,))
         return None if place is None else int(place)
+
+    def queued(self) -> Iterator[RawRow]:
+        """The rows that wait for their leaf, as they stand, in the order of the queue."""
+        seq = 0
+        while rows := self._all(_QUEUED, (seq,)):
+            seq = rows[-1][0]
+            yield from (RawRow(UNPLACED, row[1:]) for row in rows)
 
     def organizations(self) -> list[str]:
         """Every organization that has an event."""

@@ -23,9 +23,12 @@ PAUSE_SECONDS = 0.2
 """Between two tries: whoever waited behind one records meanwhile."""
 
 _COLUMNS = ", ".join(COLUMNS)
+_PLACE = (
+    "SELECT l.seq FROM affidavit_trees t JOIN affidavit_leaves l USING (tree)"
+    " WHERE t.organization = e.organization AND l.id = e.id ORDER BY t.incarnation DESC LIMIT 1"
+)
 _SELECT = (
-    f"SELECT coalesce((SELECT l.seq FROM affidavit_trees t JOIN affidavit_leaves l USING (tree)"
-    f" WHERE t.organization = e.organization AND l.id = e.id LIMIT 1), {UNPLACED}), e.*"
+    f"SELECT coalesce(({_PLACE}), {UNPLACED}), e.*"
     f" FROM (SELECT {_COLUMNS} FROM affidavit_events WHERE {{}} ORDER BY id LIMIT ?) e ORDER BY e.id"
 )
 
