@@ -213,7 +213,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
         "/changes",
         "depth",
     ),
-    "an actor that is deep": ({"actor": '{"actor":' + "[" * 40 + "]" * 40 + "}"}, "/actor", "type"),
+    "an actor that is deep": ({"actor": '{"actor":' + "[" * 40 + "]" * 40 + "}"}, "/actor", "depth"),
     "more than 256 KiB": ({"details": '{"metadata":{"a":"' + "x" * 262_144 + '"}}'}, "", "too_large"),
 }
 

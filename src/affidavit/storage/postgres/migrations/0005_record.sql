@@ -47,14 +47,7 @@ CREATE FUNCTION affidavit_structure(value text) RETURNS text LANGUAGE sql IMMUTA
     SELECT regexp_replace(value, '"(?:[^"\\]|\\.)*"', '', 'g')
 $$;
 
--- Whether an object names every key once; where this says no, affidavit_check_keys looks closer. jsonb keeps
--- the last of equal keys. Colons stand after keys and within texts: a member that is dropped takes one along, and
--- none appears unless it was escaped.
-CREATE FUNCTION affidavit_has_each_key_once(value text, object jsonb) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
-    SELECT length(value) - length(replace(value, ':', '')) = length(object::text) - length(replace(object::text, ':', ''))
-        AND (strpos(value, '\') = 0 OR strpos(value, '\u003') = 0)
-$$;
-
+-- jsonb keeps the last of equal keys.
 CREATE FUNCTION affidavit_check_keys(pointer text, value text, object jsonb) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     came text := affidavit_structure(value);
@@ -76,13 +69,6 @@ BEGIN
 EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
     RETURN affidavit_refuse(pointer, 'json', 'is not JSON that can be kept (' || SQLERRM || ')', value);
 END
-$$;
-
--- Whether free JSON is surely neither too deep nor holds a number that is too great; else affidavit_check_free counts.
-CREATE FUNCTION affidavit_is_modest(value text) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
-    SELECT length(value) - length(replace(replace(value, '{', ''), '[', '')) <= 32
-        AND value !~ '[0-9][eE][+-]?[0-9][0-9][0-9]'
-        AND (length(value) < 300 OR value !~ '[0-9]{100}')
 $$;
 
 CREATE FUNCTION affidavit_check_free(pointer text, value text) RETURNS boolean LANGUAGE plpgsql AS $$
@@ -155,6 +141,14 @@ CREATE FUNCTION affidavit_is_person(person jsonb) RETURNS boolean LANGUAGE sql I
         AND affidavit_is_text(person, 'name', 1024) AND affidavit_is_text(person, 'email', 320)
 $$;
 
+CREATE FUNCTION affidavit_is_session(session jsonb) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
+    SELECT jsonb_typeof(session) = 'object'
+        AND session - '{type,id,token_id,token_name}'::text[] = '{}'
+        AND jsonb_typeof(session -> 'type') = 'string' AND length(session ->> 'type') BETWEEN 1 AND 128
+        AND affidavit_is_text(session, 'id', 1024) AND affidavit_is_text(session, 'token_id', 1024)
+        AND affidavit_is_text(session, 'token_name', 1024)
+$$;
+
 CREATE FUNCTION affidavit_check_person(pointer text, person jsonb) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     checked boolean := affidavit_check_texts(pointer, person, 2, '{type,id,name,email}', '{128,1024,1024,320}');
@@ -183,7 +177,7 @@ BEGIN
     IF people ? 'on_behalf_of' AND NOT coalesce(affidavit_is_person(people -> 'on_behalf_of'), false) THEN
         checked := affidavit_check_person(at || '/on_behalf_of', people -> 'on_behalf_of');
     END IF;
-    IF people ? 'session' THEN
+    IF people ? 'session' AND NOT coalesce(affidavit_is_session(people -> 'session'), false) THEN
         checked := affidavit_check_texts(at || '/session', people -> 'session', 1,
             '{type,id,token_id,token_name}', '{128,1024,1024,1024}');
     END IF;
@@ -340,6 +334,8 @@ DECLARE
     whence jsonb;
     change jsonb;
     detail jsonb;
+    said text;
+    again text;
     actor_id text;
     checked boolean;
 BEGIN
@@ -361,43 +357,32 @@ BEGIN
             AND affidavit_check_json(at || '/context', context) AND affidavit_check_json(at || '/changes', changes)
             AND affidavit_check_json(at || '/details', details);
     END;
-    -- Free JSON is looked at before anything writes it out: 1e131071 has eight characters here and 131,072 there.
+    -- Looked at before anything writes it out: 1e131071 has eight characters here and 131,072 there. Where there can be
+    -- neither too many levels nor a number that is too great, nobody counts.
+    said := actor || resources || context || changes || details;
+    IF length(said) - length(replace(replace(said, '{', ''), '[', '')) > 32
+       OR said ~ '[0-9](?:[eE][+-]?[0-9][0-9][0-9]|[0-9]{20})'
+    THEN
+        checked := affidavit_check_free(at || '/actor', actor) AND affidavit_check_free(at || '/resources', resources)
+            AND affidavit_check_free(at || '/context', context) AND affidavit_check_free(at || '/changes', changes)
+            AND affidavit_check_free(at || '/details', details);
+    END IF;
     actor_id := affidavit_check_actor(at, people);
-    IF NOT affidavit_has_each_key_once(actor, people) THEN
-        checked := affidavit_check_keys(at || '/actor', actor, people);
-    END IF;
-    IF resources <> '{}' THEN
-        checked := affidavit_check_resources(at, things);
-        IF NOT affidavit_has_each_key_once(resources, things) THEN
-            checked := affidavit_check_keys(at || '/resources', resources, things);
-        END IF;
-    END IF;
-    IF context <> '{}' THEN
-        IF NOT affidavit_is_modest(context) THEN
-            checked := affidavit_check_free(at || '/context', context);
-        END IF;
-        checked := affidavit_check_context(at, whence);
-        IF NOT affidavit_has_each_key_once(context, whence) THEN
-            checked := affidavit_check_keys(at || '/context', context, whence);
-        END IF;
-    END IF;
-    IF changes <> '{}' THEN
-        IF NOT affidavit_is_modest(changes) THEN
-            checked := affidavit_check_free(at || '/changes', changes);
-        END IF;
-        checked := affidavit_check_changes(at, change);
-        IF NOT affidavit_has_each_key_once(changes, change) THEN
-            checked := affidavit_check_keys(at || '/changes', changes, change);
-        END IF;
-    END IF;
-    IF details <> '{}' THEN
-        IF NOT affidavit_is_modest(details) THEN
-            checked := affidavit_check_free(at || '/details', details);
-        END IF;
-        checked := affidavit_check_details(at, detail);
-        IF NOT affidavit_has_each_key_once(details, detail) THEN
-            checked := affidavit_check_keys(at || '/details', details, detail);
-        END IF;
+    checked := (resources = '{}' OR affidavit_check_resources(at, things))
+        AND (context = '{}' OR affidavit_check_context(at, whence))
+        AND (changes = '{}' OR affidavit_check_changes(at, change))
+        AND (details = '{}' OR affidavit_check_details(at, detail));
+    -- Colons stand after keys and within texts: a member that jsonb drops takes one along, and none appears unless it was
+    -- escaped.
+    again := people::text || things::text || whence::text || change::text || detail::text;
+    IF length(said) - length(replace(said, ':', '')) <> length(again) - length(replace(again, ':', ''))
+       OR strpos(said, '\') > 0 AND strpos(said, '\u003') > 0
+    THEN
+        checked := affidavit_check_keys(at || '/actor', actor, people)
+            AND affidavit_check_keys(at || '/resources', resources, things)
+            AND affidavit_check_keys(at || '/context', context, whence)
+            AND affidavit_check_keys(at || '/changes', changes, change)
+            AND affidavit_check_keys(at || '/details', details, detail);
     END IF;
     RETURN actor_id;
 END
