@@ -292,6 +292,22 @@ def test_default_privileges_of_the_database_give_nobody_a_right(server: Server) 
         ).fetchone() == (True,)
 
 
+def test_a_schema_that_everybody_may_create_in_is_told(
+    postgres: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As public was before PostgreSQL 15: a function of a stranger could be taken for one of ours."""
+    place = address(postgres)
+    with postgres.connect(name_of(place)) as connection:
+        connection.execute("GRANT CREATE ON SCHEMA public TO PUBLIC")
+        with caplog.at_level(logging.WARNING, "affidavit.migrate"):
+            migrate(place)
+        assert caplog.messages[-1].endswith('REVOKE CREATE ON SCHEMA "public" FROM PUBLIC')
+        connection.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+        caplog.clear()
+        migrate(place)
+    assert caplog.messages == []
+
+
 @pytest.fixture(scope="module", params=VERSIONS)
 def bare(request: pytest.FixtureRequest) -> Iterator[Server]:
     """A server of our own, whose roles nobody has made yet."""

@@ -103,6 +103,7 @@ def grant(session: Session) -> None:
         return
     standing = _standing(session)
     _open_schema(session, standing)
+    _warn_of_strangers(session)
     become_owner(session)
     text = files("affidavit.storage.postgres").joinpath("grants.sql").read_text(encoding="utf-8")
     for section in text.split(_SECTION)[1:]:
@@ -130,6 +131,18 @@ def _open_schema(session: Session, standing: set[str]) -> None:
             log.warning(
                 "The role %s may not use the schema; run as its owner: %s", role, statement.as_string()
             )
+
+
+def _warn_of_strangers(session: Session) -> None:
+    """Say where everybody may create in the schema: a function made there could be taken for one we call."""
+    schema = session.address.schema
+    if session.execute("SELECT has_schema_privilege('public', ?, 'CREATE')", (schema,)).fetchone() == (1,):
+        log.warning(
+            "Every role may create functions in schema %s, and so change what those of Affidavit do; run as"
+            ' its owner: REVOKE CREATE ON SCHEMA "%s" FROM PUBLIC',
+            schema,
+            schema,
+        )
 
 
 _RELATIONS = (
