@@ -6,18 +6,19 @@ of two sequencers the second one waits there, sees that the place is another one
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from struct import Struct
 
 from psycopg import errors as pg
 
 from affidavit import errors
+from affidavit.core.merkle import Frontier
 from affidavit.core.row import COLUMNS
-from affidavit.storage.log import Claimed, Grown, QueueProgress
+from affidavit.storage.log import Claimed, Grown, QueueProgress, Tree
 from affidavit.storage.postgres.connect import Address, Pool, Session, uid
 from affidavit.storage.postgres.log_queue import PostgresQueue
-from affidavit.storage.sql.log_tables import TREE_COLUMNS, pack_frontier
+from affidavit.storage.sql.log_tables import TREE_COLUMNS, pack_frontier, with_frontier
 from affidavit.storage.sql.log_writer import SqlLogWriter
 
 __all__ = ["PostgresLogWriter", "copy_leaves", "copy_tiles"]
@@ -31,6 +32,10 @@ _SETTINGS = (
     "SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit')"
     " WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true),"
     " set_config('idle_in_transaction_session_timeout', '5s', true), set_config('lock_timeout', '3s', true)"
+)
+_HEADS = (
+    f"SELECT DISTINCT ON (organization) {TREE_COLUMNS}, frontier FROM affidavit_trees"
+    " WHERE organization = ANY(?::text[]) ORDER BY organization, incarnation DESC"
 )
 # COPY in binary form: a signature, then each row with its count of fields and each field with its length.
 _BEGINNING = b"PGCOPY\n\xff\r\n\0" + bytes(8)
@@ -85,6 +90,13 @@ class PostgresLogWriter(SqlLogWriter[Session]):
             if self._fence is not None:
                 self._fence(session)
             yield session
+
+    def heads(self, organizations: Iterable[str]) -> Mapping[str, tuple[Tree, Frontier]]:
+        """See :class:`affidavit.storage.log.LogWriter`; one statement for all of them."""
+        with self.reading() as log:
+            rows = log.execute(_HEADS, (list(organizations),)).fetchall()
+        heads = map(with_frontier, rows)
+        return {tree.organization: (tree, frontier) for tree, frontier in heads}
 
     def append(self, claimed: Sequence[Claimed], grown: Sequence[Grown]) -> None:
         """See :class:`affidavit.storage.log.LogWriter`."""

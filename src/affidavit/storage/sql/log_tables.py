@@ -24,6 +24,7 @@ __all__ = [
     "tree_of",
     "unpack_frontier",
     "unpublished",
+    "with_frontier",
 ]
 
 TREE_COLUMNS = "tree, organization, host, hex, incarnation, first_seq, size, published"
@@ -51,7 +52,7 @@ def head_of(log: Connection, organization: str) -> tuple[Tree, Frontier] | None:
         " ORDER BY incarnation DESC LIMIT 1",
         (organization,),
     ).fetchone()
-    return None if row is None else _with_frontier(row)
+    return None if row is None else with_frontier(row)
 
 
 def unpublished(log: Connection, after: int, limit: int) -> list[tuple[Tree, Frontier]]:
@@ -61,10 +62,15 @@ def unpublished(log: Connection, after: int, limit: int) -> list[tuple[Tree, Fro
         " WHERE published <> size AND tree > ? ORDER BY tree LIMIT ?",
         (after, limit),
     ).fetchall()
-    return [_with_frontier(row) for row in rows]
+    return [with_frontier(row) for row in rows]
 
 
-def _with_frontier(row: tuple[object, ...]) -> tuple[Tree, Frontier]:
+def with_frontier(row: tuple[object, ...]) -> tuple[Tree, Frontier]:
+    """A tree and its frontier from a row of :data:`TREE_COLUMNS` and ``frontier``.
+
+    Raises:
+        LogMismatch: the two do not fit each other.
+    """
     *columns, packed = row
     tree = tree_of(columns)
     try:
