@@ -50,6 +50,14 @@ def test_a_database_without_tables_is_not_made_by_a_plan_or_a_check(run: Run, po
     assert dump(postgres, place) == before
 
 
+def test_a_database_that_no_worker_has_seen_yet_is_sound(run: Run, postgres: Server) -> None:
+    """No log, no guard, no index, one event that waits: nothing to complain about."""
+    place = migrated(postgres)
+    assert run("fsck", "--json", "--database", place.url).documents[0]["sound"] is True
+    assert run(*RECORDING, "--database", place.url).code == 0
+    assert run("fsck", "--json", "--database", place.url).documents[0]["sound"] is True
+
+
 def test_another_products_tables_are_named(run: Run, postgres: Server) -> None:
     """Every command says so; the tables stay as they are."""
     place = address(postgres)

@@ -207,9 +207,8 @@ class _Fsck:
         named += [guard.database_id] if guard is not None else []
         named += [index.database_id] if not named[1:] and index.database_id is not None else []
         # Where nothing but the guard names the database, either of the two may have been changed.
-        if (len(named) > 1 or "affidavit_log" not in state.tables) and set(named) - {database_id} == set(
-            named[:1]
-        ):
+        enough = len(named) > 1 or (len(named) == 1 and "affidavit_log" not in state.tables)
+        if enough and set(named) - {database_id} == set(named[:1]):
             rule = "log, index or guard name another database"
             fault = Fault("affidavit_meta", "value", "database_id", rule, str(named.pop()), str(database_id))
             self._findings.fault(fault)
