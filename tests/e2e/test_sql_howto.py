@@ -17,6 +17,8 @@ __all__ = ["reader"]
 
 PAGE = QUICKSTART.parent / "howto" / "sql.md"
 
+ARGUMENT = re.compile(r"(\w+) (timestamp with time zone|\w+)(?: DEFAULT [^,]+)?(?:, |$)")
+"""Name and type of an argument, as PostgreSQL writes a signature."""
 APPLICATION = """
 DO $$ BEGIN CREATE ROLE shop; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
 CREATE TABLE invoice (id bigint PRIMARY KEY, state text);
