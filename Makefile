@@ -84,10 +84,10 @@ postgres: install
 requirements: install ## write docs/requirements.md from the marks on the tests
 	$(BIN)/python tools/requirements.py
 
-bench: install $(BENCH)/.installed ## measure against the raw engine, up to a million events
+bench: install postgres $(BENCH)/.installed ## measure both engines beside the raw ones, at a million events
 	$(BIN)/python -m bench
 
-bench-large: install $(BENCH)/.installed ## the same at ten million events
+bench-large: install postgres ## the pages at ten million events on PostgreSQL
 	$(BIN)/python -m bench --large
 
 soak: install ## the long runs: kill the server and its worker fifty times under load; log in runs/soak.log

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import sqlite3
 import statistics
@@ -122,6 +123,7 @@ class Results:
     def __init__(self, path: Path, say: Callable[[str], None] = print) -> None:
         self._path = path
         self._say = say
+        # A row that goes by the clock says little where others used the same cores.
         self._measured = f"{datetime.now(UTC):%Y-%m-%d} at {_commit()} on {machine()}"
         self._rows: list[Row] = []
 
@@ -129,7 +131,7 @@ class Results:
         """Print rows and keep them."""
         kept = {row.name: row for row in self._read()}
         for row in rows:
-            row.measured = self._measured
+            row.measured = f"{self._measured}, load {os.getloadavg()[0]:.1f}"
             kept[row.name] = row
             self._rows.append(row)
             self._say(line(row))
