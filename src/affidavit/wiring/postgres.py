@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Awaitable, Callable, Sequence
 
 from affidavit.config import Settings
+from affidavit.core.ids import first_id
+from affidavit.core.prepare import IMPORT_AFTER
 from affidavit.core.row import Recorded, Row
 from affidavit.errors import SchemaMissing, StorageError
 from affidavit.log.erasure.registry import EventCopies
@@ -38,9 +41,32 @@ from affidavit.storage.sql.settings import (
     SqlTokens,
 )
 from affidavit.storage.sql.tasks import SqlTasks
+from affidavit.wiring.clock import clock
 from affidavit.wiring.engine import Database, EventsAndLog, LogSide, Places, Waiting
 
 __all__ = ["OpenedPostgres", "PostgresEngine"]
+
+
+class _Events(PostgresEvents):
+    """Makes the months of old events before a batch of an import needs them."""
+
+    def __init__(self, database: PostgresDatabase) -> None:
+        super().__init__(database)
+        self._months = Partitions(database.address)
+        self._lock = threading.Lock()
+
+    def insert(self, rows: Sequence[Row]) -> list[Recorded]:
+        """See :class:`affidavit.storage.protocols.EventStore`."""
+        border = first_id(clock() - IMPORT_AFTER)
+        old = [row.id for row in rows if row.id < border]
+        if old:
+            with self._lock:
+                self._months.make_for(old)
+        return super().insert(rows)
+
+    def close(self) -> None:
+        """Let go of the connection that made months."""
+        self._months.close()
 
 
 class OpenedPostgres:
@@ -48,7 +74,7 @@ class OpenedPostgres:
 
     def __init__(self, database: PostgresDatabase) -> None:
         self.postgres = database
-        self.events = PostgresEvents(database)
+        self.events = _Events(database)
         self.index = PostgresIndex(database)
         self.log = PostgresLog(database.pool)
         self.organizations = SqlOrganizations(database)
@@ -87,6 +113,7 @@ class OpenedPostgres:
         """See the protocol."""
         if self._group is not None:
             self._group.close()
+        self.events.close()
         self.postgres.close()
 
 
