@@ -41,6 +41,11 @@ __all__ = [
 ]
 
 ENGINES = ("sqlite", "postgres15", "postgres18")
+ROLE = "tests_server"
+_SERVER_ROLE = (
+    f"DO $$ BEGIN CREATE ROLE {ROLE} LOGIN IN ROLE affidavit_server;"
+    " EXCEPTION WHEN duplicate_object THEN NULL; END $$"
+).encode()
 EVERY_TIME = {"sqlite": "sqlite", "postgres": "postgres18"}
 
 
@@ -62,14 +67,24 @@ class Programs:
         return self._create is None
 
     def __call__(self, folder: Path) -> Program:
-        """The program in this folder."""
-        return Program(folder, database=None if self._create is None else self._create())
+        """The program in this folder; on PostgreSQL it has the rights of a server and no more."""
+        if self._create is None:
+            return Program(folder)
+        url = self._create()
+        with psycopg.connect(url, autocommit=True) as session:
+            session.execute(_SERVER_ROLE)
+        return Program(folder, database=url.replace("//postgres@", f"//{ROLE}@"))
+
+
+def _administrator(program: Program) -> str:
+    assert program.database is not None
+    return program.database.replace(f"//{ROLE}@", "//postgres@")
 
 
 def ask(program: Program, statement: str) -> list[tuple[Any, ...]]:
     """Read the program's database in SQL, as somebody beside it may."""
     if program.database is not None:
-        with psycopg.connect(program.database, autocommit=True) as session:
+        with psycopg.connect(_administrator(program), autocommit=True) as session:
             return session.execute(statement.encode()).fetchall()
     # Another process: one that opens and closes the file here would take this one's locks away.
     done = _in_sqlite(program, statement)
@@ -79,7 +94,7 @@ def ask(program: Program, statement: str) -> list[tuple[Any, ...]]:
 def change(program: Program, statement: str) -> int:
     """Change the program's database behind its back, past every trigger; how many rows were changed."""
     if program.database is not None:
-        with psycopg.connect(program.database, autocommit=True) as session:
+        with psycopg.connect(_administrator(program), autocommit=True) as session:
             session.execute("SET session_replication_role = replica")
             return session.execute(statement.encode()).rowcount
     return int(_in_sqlite(program, statement, "past the triggers"))
@@ -117,7 +132,7 @@ def insert(program: Program, rows: Sequence[Row], clock: Callable[[], int]) -> l
             return files.events.insert(rows)
     from affidavit.storage.postgres.events import PostgresEvents
 
-    with closing(PostgresDatabase(Address(program.database), clock=clock)) as database:
+    with closing(PostgresDatabase(Address(_administrator(program)), clock=clock)) as database:
         made: list[Recorded] = PostgresEvents(database).insert(rows)
         return made
 
@@ -127,7 +142,7 @@ def leaks_of(program: Program, text: str) -> list[str]:
     found = leaks(program.folder / "affidavit-data", text)
     if program.database is None:
         return found
-    with psycopg.connect(program.database, autocommit=True) as session:
+    with psycopg.connect(_administrator(program), autocommit=True) as session:
         tables = session.execute(
             "SELECT relname FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace"
             " WHERE relkind = 'r' AND nspname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1"

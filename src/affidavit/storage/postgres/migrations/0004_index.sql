@@ -30,6 +30,7 @@ DECLARE
     low  CONSTANT text := lpad(to_hex(extract(epoch FROM month)::bigint * 1000), 12, '0') || repeat('0', 20);
     high CONSTANT text := lpad(to_hex(extract(epoch FROM month + interval '1 month')::bigint * 1000), 12, '0')
                           || repeat('0', 20);
+    grantee text;
 BEGIN
     IF month <> date_trunc('month', month) OR month NOT BETWEEN '2000-01-01' AND now() + interval '1 year' THEN
         RAISE EXCEPTION 'no month is made for %', month USING ERRCODE = 'invalid_parameter_value';
@@ -38,6 +39,13 @@ BEGIN
     EXECUTE format('WITH gone AS (DELETE FROM affidavit_terms_default WHERE id >= %L AND id < %L RETURNING hash, id)'
                    ' INSERT INTO %I SELECT hash, id FROM gone', low, high, name);
     EXECUTE format('ALTER TABLE affidavit_terms ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', name, low, high);
+    -- Who may VACUUM the whole (PostgreSQL 17) may VACUUM each month: erasure frees what it deleted.
+    FOR grantee IN
+        SELECT quote_ident(pg_get_userbyid(given.grantee)) FROM pg_class, aclexplode(relacl) given
+        WHERE oid = 'affidavit_terms'::regclass AND given.privilege_type = 'MAINTAIN' AND given.grantee NOT IN (0, relowner)
+    LOOP
+        EXECUTE format('GRANT MAINTAIN ON %I TO %s', name, grantee);
+    END LOOP;
 END
 $$;
 
