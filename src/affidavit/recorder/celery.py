@@ -52,7 +52,7 @@ def _send(headers: dict[str, Any] | None = None, **_: Any) -> None:
     if headers is None or context is None or HEADER in headers:
         return
     headers[HEADER] = msgspec.to_builtins(
-        {name: _without_params(value) for name, value in context.fields.items() if name in _CARRIED}
+        {name: _without_params(value) for name, value in context.known().items() if name in _CARRIED}
     )
 
 

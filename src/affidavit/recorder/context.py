@@ -7,7 +7,7 @@ would be lost with the copy, an object that was *changed* is seen by all.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Unpack
@@ -26,10 +26,23 @@ class Context:
         fields: by the names of the event's fields.
     """
 
-    __slots__ = ("fields",)
+    __slots__ = ("_asked", "fields")
 
     def __init__(self, fields: Mapping[str, Any] = {}) -> None:
         self.fields = dict(fields)
+        self._asked: dict[str, Callable[[], Any]] = {}
+
+    def ask(self, name: str, how: Callable[[], Any]) -> None:
+        """Let a field be found out when the first event needs it; ``None`` as an answer leaves it absent."""
+        self._asked[name] = how
+
+    def known(self) -> Mapping[str, Any]:
+        """The fields, those that had to be asked for among them."""
+        for name, how in list(self._asked.items()):
+            if name not in self.fields and (value := how()) is not None:
+                self.fields[name] = value
+            del self._asked[name]
+        return self.fields
 
     def update(self, **fields: Unpack[ContextFields]) -> None:
         """Fill in what became known, such as the actor once the session was read.
@@ -74,7 +87,7 @@ def context(**fields: Unpack[ContextFields]) -> Iterator[Context]:
         TypeError: a field that is no part of a context.
     """
     outer = _current.get()
-    inner = Context(outer.fields if outer is not None else {})
+    inner = Context(outer.known() if outer is not None else {})
     inner.update(**fields)
     with entered(inner):
         yield inner

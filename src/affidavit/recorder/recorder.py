@@ -65,7 +65,7 @@ class Recorder:
         """
         name = action.action if isinstance(action, EventType) else action
         context = current()
-        return Said(name, merged(fields, context.fields if context is not None else {}))
+        return Said(name, merged(fields, context.known() if context is not None else {}))
 
     def draft(self, said: Said, describe: Callable[[object], Resource | None] | None = None) -> Draft:
         """The draft of what was said.

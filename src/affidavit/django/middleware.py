@@ -1,0 +1,77 @@
+"""The middleware: a fresh context around each request, with the signed-in user as the actor."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.conf import settings
+
+from affidavit.core.event import Actor, Session
+from affidavit.recorder.context import Context, entered
+from affidavit.recorder.fields import anonymous
+from affidavit.recorder.request import RequestReader, headers_of
+
+__all__ = ["AuditMiddleware"]
+
+
+class AuditMiddleware:
+    """Sync and async.
+
+    The user is looked at when the first event asks who acted: a request that records nothing costs no query.
+
+    ``AFFIDAVIT_TRUSTED_PROXIES`` in the settings names the proxies whose ``X-Forwarded-For`` is believed.
+    """
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(self, get_response: Callable[[Any], Any]) -> None:
+        self._get_response = get_response
+        self._reader = RequestReader(trusted_proxies=getattr(settings, "AFFIDAVIT_TRUSTED_PROXIES", ()))
+        self._is_async = iscoroutinefunction(get_response)
+        if self._is_async:
+            markcoroutinefunction(self)
+
+    def __call__(self, request: Any) -> Any:
+        """Handle one request."""
+        if self._is_async:
+            return self._handle(request)
+        with entered(self._context(request)):
+            return self._get_response(request)
+
+    async def _handle(self, request: Any) -> Any:
+        context = self._context(request)
+        answer: Awaitable[Any] = self._get_response(request)
+        with entered(context):
+            return await answer
+
+    def _context(self, request: Any) -> Context:
+        peer = request.META.get("REMOTE_ADDR") or None
+        context = Context(
+            self._reader.fields(request.method or "GET", request.path, peer, headers_of(request.META))
+        )
+        context.ask("actor", lambda: _actor(request))
+        context.ask("session", lambda: _session(request))
+        return context
+
+
+def _actor(request: Any) -> Actor | None:
+    user = getattr(request, "user", None)
+    if user is None:
+        return None
+    if not user.is_authenticated:
+        return anonymous
+    return Actor(
+        type="user",
+        id=str(user.pk),
+        name=user.get_full_name() or user.get_username() or None,
+        email=getattr(user, user.get_email_field_name(), None) or None,
+    )
+
+
+def _session(request: Any) -> Session | None:
+    session = getattr(request, "session", None)
+    # The key itself opens the session, so no part of it is kept.
+    return Session(type="web") if session is not None and session.session_key else None
