@@ -227,6 +227,45 @@ def test_the_index_is_not_taken_away_under_a_page(stores: PostgresStores, author
     assert stores.index.progress().seq == 0
 
 
+def answered_during(stores: PostgresStores, plain: Any, statement: str, filter_: Filter) -> list[bytes]:
+    """The answer of a reader who comes while a statement is done and not yet committed."""
+    plain.execute("BEGIN")
+    plain.execute(statement)
+    found: list[list[bytes]] = []
+    reader = Thread(target=lambda: found.append(ids_of(stores, filter_)))
+    reader.start()
+    with psycopg.connect(stores.address.url, autocommit=True) as watching:
+        while not watching.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchone():
+            assert reader.is_alive(), "the reader did not wait"
+    plain.execute("COMMIT")
+    reader.join()
+    return found[0]
+
+
+def test_a_reader_who_waited_for_the_index_to_go_does_without_it(
+    stores: PostgresStores, author: Author, plain: Any
+) -> None:
+    """The old watermark with the empty tables would be an answer without events."""
+    rows = some(author, Random(9), 40)
+    stores.events.insert(rows)
+    seal(stores)
+    follow(stores)
+    filter_ = FILTERS["resource"]
+    found = answered_during(stores, plain, "SELECT affidavit_index_discard()", filter_)
+    assert sorted(found) == sorted(row.id for row in rows if meant(filter_, row))
+
+
+def test_a_reader_who_waited_for_a_month_finds_its_events_there(
+    stores: PostgresStores, author: Author, plain: Any
+) -> None:
+    """What the planner knows of partitions and what the snapshot sees are of one moment."""
+    rows = some(author, Random(10), 40)
+    stores.events.insert(rows)
+    assert len(ids_of(stores, Filter())) == 40
+    found = answered_during(stores, plain, "SELECT affidavit_month_make('2025-12-01', 1000)", Filter())
+    assert sorted(found) == sorted(row.id for row in rows)
+
+
 def test_a_month_that_is_made_between_two_pages_hides_nothing(
     stores: PostgresStores, author: Author, plain: Any
 ) -> None:
