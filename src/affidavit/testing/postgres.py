@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
 from hashlib import sha256
-from importlib import import_module
 from itertools import count
-from typing import Any, Protocol
+from typing import Protocol
 
 import psycopg
 from psycopg import sql
 
 from affidavit.storage.postgres.connect import Address
 from affidavit.storage.postgres.database import PostgresDatabase
+from affidavit.storage.postgres.events import PostgresEvents
+from affidavit.storage.postgres.follower import PostgresFollower, discard
+from affidavit.storage.postgres.index import PostgresIndex
+from affidavit.storage.postgres.log_store import PostgresLog
+from affidavit.storage.postgres.log_writer import PostgresLogWriter
 from affidavit.storage.postgres.migrate import available, migrate
+from affidavit.storage.postgres.redaction import PostgresRedactor
+from affidavit.storage.postgres.retention import PostgresPast, PostgresRanges
 from affidavit.storage.protocols import Follower
+from affidavit.storage.sql.retention import SqlHolds, SqlPolicies
+from affidavit.storage.sql.settings import (
+    SqlCatalogs,
+    SqlLogins,
+    SqlOrganizations,
+    SqlSessions,
+    SqlTokens,
+)
+from affidavit.storage.sql.tasks import SqlTasks
 from affidavit.testing.engine import LogSide, RedactionSide
 
 __all__ = ["PostgresEngine", "PostgresServer", "PostgresStores", "empty_database"]
@@ -61,17 +75,6 @@ def empty_database(server: PostgresServer) -> str:
     return name
 
 
-class _Part:
-    """A class of the store, imported when it is first needed."""
-
-    def __init__(self, module: str, name: str) -> None:
-        self._module = module
-        self._name = name
-
-    def __call__(self, *arguments: Any, **options: Any) -> Any:
-        return getattr(import_module(f"affidavit.storage.{self._module}"), self._name)(*arguments, **options)
-
-
 class PostgresStores:
     """The stores of one PostgreSQL database; see :class:`affidavit.testing.engine.Stores`.
 
@@ -83,96 +86,38 @@ class PostgresStores:
     def __init__(self, address: Address, clock: Callable[[], int] | None) -> None:
         self.address = address
         self.database = PostgresDatabase(address, clock=clock)
-
-    @cached_property
-    def events(self) -> Any:
-        """Keeps events."""
-        return _Part("postgres.events", "PostgresEvents")(self.database)
-
-    @cached_property
-    def index(self) -> Any:
-        """Says which events match."""
-        return _Part("postgres.index", "PostgresIndex")(self.database)
-
-    @cached_property
-    def log(self) -> Any:
-        """Reads the trees."""
-        return _Part("postgres.log_store", "PostgresLog")(self.database.pool)
-
-    @cached_property
-    def organizations(self) -> Any:
-        """Organizations and their secrets."""
-        return _Part("sql.settings", "SqlOrganizations")(self.database)
-
-    @cached_property
-    def tokens(self) -> Any:
-        """API tokens."""
-        return _Part("sql.settings", "SqlTokens")(self.database)
-
-    @cached_property
-    def logins(self) -> Any:
-        """One-time login links."""
-        return _Part("sql.settings", "SqlLogins")(self.database)
-
-    @cached_property
-    def sessions(self) -> Any:
-        """Signed-in browsers."""
-        return _Part("sql.settings", "SqlSessions")(self.database)
-
-    @cached_property
-    def catalogs(self) -> Any:
-        """Pushed catalogs."""
-        return _Part("sql.settings", "SqlCatalogs")(self.database)
-
-    @cached_property
-    def policies(self) -> Any:
-        """Retention policies."""
-        return _Part("sql.retention", "SqlPolicies")(self.database)
-
-    @cached_property
-    def holds(self) -> Any:
-        """Legal holds."""
-        return _Part("sql.retention", "SqlHolds")(self.database)
-
-    @cached_property
-    def past(self) -> Any:
-        """Finds events by action and id."""
-        return _Part("postgres.retention", "PostgresPast")(self.database)
-
-    @cached_property
-    def ranges(self) -> Any:
-        """Closed ranges of ids."""
-        return _Part("postgres.retention", "PostgresRanges")(self.database)
-
-    @cached_property
-    def tasks(self) -> Any:
-        """Work that was ordered."""
-        return _Part("sql.tasks", "SqlTasks")(self.database)
+        self.events = PostgresEvents(self.database)
+        self.index = PostgresIndex(self.database)
+        self.log = PostgresLog(self.database.pool)
+        self.organizations = SqlOrganizations(self.database)
+        self.tokens = SqlTokens(self.database)
+        self.logins = SqlLogins(self.database)
+        self.sessions = SqlSessions(self.database)
+        self.catalogs = SqlCatalogs(self.database)
+        self.tasks = SqlTasks(self.database)
+        self.policies = SqlPolicies(self.database)
+        self.holds = SqlHolds(self.database)
+        self.past = PostgresPast(self.database)
+        self.ranges = PostgresRanges(self.database)
 
     def follower(self) -> Follower:
         """A new follower of the index."""
-        made: Follower = _Part("postgres.follower", "PostgresFollower")(self.address)
-        return made
+        return PostgresFollower(self.address)
 
     def redactor(self) -> RedactionSide:
         """A new redactor."""
-        made: RedactionSide = _Part("postgres.redaction", "PostgresRedactor")(self.address)
-        return made
+        return PostgresRedactor(self.address)
 
     def log_side(self) -> LogSide:
         """A new writer of the log."""
-        made: LogSide = _Part("postgres.log_writer", "PostgresLogWriter")(self.address)
-        return made
+        return PostgresLogWriter(self.address)
 
     def lose_index(self) -> None:
         """Empty the tables of the index, with open connections beside it."""
-        _Part("postgres.follower", "discard")(self.address)
+        discard(self.address)
 
     def close(self) -> None:
         """Close the database."""
-        events = self.__dict__.get("events")
-        if events is not None and hasattr(events, "close"):
-            events.close()
         self.database.close()
 
 
