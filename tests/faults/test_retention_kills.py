@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -24,6 +22,8 @@ from affidavit.testing.author import Author, Clock, draft
 from affidavit.wiring.work import open_parts
 from tests.e2e.program import Program
 from tests.faults.load import eventually
+from tests.programs import Programs, insert, leaks_of, literal
+from tests.programs import ask as rows_of
 
 DAY = 86_400_000_000
 ACME = ("--organization", "acme")
@@ -35,48 +35,45 @@ Its transactions hold the write lock for 10 ms; the rest is what other tests do 
 """
 
 
-def fill(folder: Path, events: int) -> Program:
+def fill(program: Program, events: int) -> Program:
     """A database that recorded so many events 100 days ago, and one now; all sealed and signed."""
-    data = folder / "affidavit-data"
+    data = program.folder / "affidavit-data"
     data.mkdir(mode=0o700)
-    migrate_file(data / "affidavit.db")
+    settings = Settings(data_dir=data)
+    if program.database is None:
+        migrate_file(data / "affidavit.db")
+    else:
+        settings = Settings(data_dir=data, database=program.database)
     now = time.time_ns() // 1000
     clock = Clock(now - 100 * DAY)
-    database = SqliteDatabase(data / "affidavit.db", clock=clock)
-    try:
-        author = Author(clock)
-        for start in range(0, events, 1000):
-            clock.forward()
-            made = [
-                draft(
-                    "auth.login",
-                    actor=Actor(type="user", id=f"canary-{number}"),
-                    ip="10.0.0.1",
-                    reason="x" * 300,
-                )
-                for number in range(start, min(events, start + 1000))
-            ]
-            database.events.insert(author.rows(*made))
-        clock.now = now
-        database.events.insert(author.rows(draft("auth.login", actor=Actor(type="user", id="young"))))
-    finally:
-        database.close()
-    parts = open_parts(Settings(data_dir=data))
+    author = Author(clock)
+    for start in range(0, events, 1000):
+        clock.forward()
+        made = [
+            draft(
+                "auth.login",
+                actor=Actor(type="user", id=f"canary-{number}"),
+                ip="10.0.0.1",
+                reason="x" * 300,
+            )
+            for number in range(start, min(events, start + 1000))
+        ]
+        insert(program, author.rows(*made), clock)
+    clock.now = now
+    insert(program, author.rows(draft("auth.login", actor=Actor(type="user", id="young"))), clock)
+    parts = open_parts(settings)
     try:
         while parts.sequencer.step():
             pass
         parts.signer.step()
     finally:
         parts.close()
-    return Program(folder)
+    return program
 
 
-def ask(program: Program, statement: str, *values: Any) -> Any:
+def ask(program: Program, statement: str) -> Any:
     """One value from the database."""
-    with closing(
-        sqlite3.connect(program.folder / "affidavit-data" / "affidavit.db", timeout=30)
-    ) as connection:
-        return connection.execute(statement, values).fetchone()[0]
+    return rows_of(program, statement)[0][0]
 
 
 def kill(process: subprocess.Popen[str]) -> None:
@@ -109,12 +106,14 @@ HALF = (
 OPEN = "SELECT count(*) FROM affidavit_tasks WHERE state IN ('waiting', 'running')"
 
 
-def test_expiry_that_is_killed_again_and_again_ends_well(tmp_path: Path) -> None:
+@pytest.mark.postgres
+def test_expiry_that_is_killed_again_and_again_ends_well(tmp_path: Path, programs: Programs) -> None:
     """No row is half empty at any moment; it ends like a run that nobody disturbed; fsck is clean."""
-    program = fill(tmp_path, 4_000)
+    events = 4_000 if programs.on_sqlite else 800  # each of its transactions is an exchange with a server
+    program = fill(programs(tmp_path), events)
     program.json("retention", "set", *ACME, "--class", "auth.*", "--days", "90")
     random = Random(1)
-    seen = {4_001}
+    seen = {events + 1}
     for _ in range(5):
         flags = ("retention", "run", *ACME)
         killed_when(program, flags, fewer(program, ALIVE, min(seen)), random)
@@ -124,20 +123,21 @@ def test_expiry_that_is_killed_again_and_again_ends_well(tmp_path: Path) -> None
     while program.json("retention", "run", *ACME)[0]["expired"]:
         pass
     assert ask(program, ALIVE) == 1
-    counts = "SELECT count(*) FROM affidavit_events WHERE action = ?"
-    assert ask(program, counts, "audit.retention.completed") >= 1
-    assert ask(program, counts, "audit.retention.expired") == 1, "an interrupted run goes on"
+    counts = "SELECT count(*) FROM affidavit_events WHERE action = 'audit.retention.{}'"
+    assert ask(program, counts.format("completed")) >= 1
+    assert ask(program, counts.format("expired")) == 1, "an interrupted run goes on"
     verdict = program.run("fsck", "--json")
     assert verdict.code == 0, verdict
     (document,) = verdict.documents
-    assert (document["expired"], document["failed"]) == (4_000, 0)
-    for path in (tmp_path / "affidavit-data").iterdir():
-        assert b"canary-" not in path.read_bytes(), path.name
+    assert (document["expired"], document["failed"]) == (events, 0)
+    assert leaks_of(program, "canary-") == []
 
 
-def test_a_prune_that_is_killed_again_and_again_ends_well(tmp_path: Path) -> None:
+@pytest.mark.postgres
+def test_a_prune_that_is_killed_again_and_again_ends_well(tmp_path: Path, programs: Programs) -> None:
     """Every row of the range goes, none outside of it; at the end fsck finds everything sound."""
-    program = fill(tmp_path, 3_000)
+    events = 3_000 if programs.on_sqlite else 800
+    program = fill(programs(tmp_path), events)
     program.json("retention", "set", *ACME, "--class", "auth.*", "--days", "90")
     program.json("retention", "run", *ACME)
     day = format_time(time.time_ns() // 1000 - 95 * DAY)
@@ -168,8 +168,9 @@ def test_a_prune_that_is_killed_again_and_again_ends_well(tmp_path: Path) -> Non
     verdict = program.run("fsck", "--json")
     assert verdict.code == 0, verdict
     (document,) = verdict.documents
-    assert (document["pruned"], document["failed"]) == (3_000, 0)
-    assert ask(program, "SELECT count(*) FROM affidavit_events WHERE id <= ?", last_id(_micro(95))) == 0
+    assert (document["pruned"], document["failed"]) == (events, 0)
+    last = literal(program, last_id(_micro(95)).hex())
+    assert ask(program, f"SELECT count(*) FROM affidavit_events WHERE id <= {last}") == 0
 
 
 def _micro(days: int) -> int:
@@ -179,7 +180,7 @@ def _micro(days: int) -> int:
 @pytest.fixture
 def purging(tmp_path: Path) -> Iterator[Program]:
     """A worker that is about to purge 20,000 rows."""
-    program = fill(tmp_path, PURGED)
+    program = fill(Program(tmp_path), PURGED)
     program.json("retention", "set", *ACME, "--class", "auth.*", "--days", "90")
     worker = program.start("worker")
     try:

@@ -200,8 +200,9 @@ class Expiry:
             if stopped:
                 break
         yield from self._copies.forget_addresses(organization)
-        while not (self._copies.scrub() and self._redactor.scrub()):
-            yield WAITING
+        for scrub in (self._copies.scrub, self._redactor.scrub):
+            while not scrub():
+                yield WAITING
         if stopped is None:
             # Counted from what was planned, so that an interrupted run counts what went before it, too.
             done = Counter(

@@ -7,16 +7,20 @@ are called again, with pauses in which recording goes on.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime
 from typing import NamedTuple
 
 from affidavit.core.ids import microseconds_of
-from affidavit.errors import StorageBusy
+from affidavit.errors import StorageBusy, StorageReadOnly
 from affidavit.storage.postgres.connect import Address, Session, connect, translated
+from affidavit.storage.postgres.freeing import Freeing
 
 __all__ = ["AHEAD", "Month", "Months", "Partitions", "months"]
+
+log = logging.getLogger("affidavit.log")
 
 AHEAD = 3
 """Months that are made before they begin."""
@@ -26,6 +30,8 @@ LOOK = 1.0
 """Seconds between two looks at the default partition."""
 DROP = 60.0
 """Seconds between two looks for months that were pruned."""
+FREE = 300.0
+"""Seconds between two looks for what was taken away and not freed: moved rows, a scrub that was cut short."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 """Seconds that a try is put off, doubled each time, where one after the other did not get its locks."""
 TRIES = 10
@@ -94,6 +100,8 @@ class Partitions:
         self._monotonic = monotonic
         self._session: Session | None = None
         self._look_at = self._drop_at = self._import_at = 0.0
+        self._free_at = monotonic() + FREE
+        self._freeing = Freeing(address, ())
         self._pause = FIRST_PAUSE
         self._rows = 500
         self._known: frozenset[date] = frozenset()
@@ -139,7 +147,8 @@ class Partitions:
             return months(self._connected())
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connections."""
+        self._freeing.close()
         if self._session is not None:
             self._session.close()
             self._session = None
@@ -158,7 +167,19 @@ class Partitions:
             if self._drop(session):
                 return True
             self._drop_at = self._monotonic() + DROP
+        if self._monotonic() >= self._free_at:
+            self._free(session)
         return False
+
+    def _free(self, session: Session) -> None:
+        """Have freed what is noted as taken away; it goes on from step to step until it is."""
+        try:
+            noted = session.execute("SELECT FROM affidavit_unfreed LIMIT 1").fetchone() is not None
+            if not noted or self._freeing.step():
+                self._free_at = self._monotonic() + FREE
+        except StorageReadOnly as error:  # autovacuum comes by some time; an erasure says it itself
+            log.info("%s", error.message)
+            self._free_at = self._monotonic() + 12 * FREE
 
     def _missing(self, session: Session) -> date | None:
         """The first of the months to come that is not made."""

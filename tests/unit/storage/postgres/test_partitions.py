@@ -437,6 +437,22 @@ def test_a_move_that_is_killed_loses_and_doubles_nothing(
     assert count(stores, "SELECT count(*) FROM affidavit_permit") == 0
 
 
+def test_what_was_moved_is_freed_in_time(stores: PostgresStores, partitions: Partitions) -> None:
+    """The default partition is noted when rows leave it, and vacuumed at one of the next looks."""
+    record(stores, rows_of([2], 50))
+    settle(partitions)
+    noted = "SELECT part FROM affidavit_unfreed"
+    assert ask(stores, noted) == [("affidavit_events_default",)]
+    partitions._free_at = 0.0
+    until = time.monotonic() + 20
+    while ask(stores, noted):
+        partitions._look_at = 0.0
+        partitions.step()
+        assert time.monotonic() < until
+    dead = "SELECT n_dead_tup FROM pg_stat_user_tables WHERE relname = 'affidavit_events_default'"
+    assert count(stores, dead) == 0
+
+
 def test_bad_months_are_refused(stores: PostgresStores) -> None:
     """The function makes months of sensible times only, and no month from the middle of one."""
     with psycopg.connect(stores.address.url, autocommit=True) as session:
