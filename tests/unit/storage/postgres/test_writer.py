@@ -28,8 +28,8 @@ from tests.postgres import VERSIONS, Server
 
 MANY = FEW + 30
 HOSTILE = (
-    "\\", "\\N", "\\.", "\\x41", "\\t", "\t", "\n", "\r", "\r\n", "\x01\x02\x1f\x7f", "\\\\\t\\", "'", '"', "%s",
-    "?", "{}", "a,b", "\u2028\u00a0\ufeff", "😀", "\\\n.", "NULL", "", " ",
+    "\\", "\\N", "\\.", "\\x41", "\\t", "\t", "\n", "\r", "\r\n", "\x01\x02\x1f\x7f", "\\\\\t\\", "'", '"',
+    "%s", "?", "{}", "a,b", "\u2028\u00a0\ufeff", "😀", "\\\n.", "NULL", "", " ",
 )  # fmt: skip
 """What COPY, SQL or psycopg could take for something else."""
 
