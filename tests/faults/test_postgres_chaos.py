@@ -41,7 +41,7 @@ class Outcome(NamedTuple):
     Attributes:
         events: that were committed.
         kills: of sequencers.
-        age, takeover: seconds that a row waited at most, apart from and in the time after a kill.
+        age, takeover: seconds that a row waited at most, apart from and in the time after a start or a kill.
         sizes: bytes of the queue with its indexes, each second.
     """
 
@@ -91,8 +91,9 @@ def run(
     withdrawn = set[bytes]().union(*(each.withdrawn for each in applications))
     assert withdrawn, "nothing was rolled back"
     check_log(address, committed, withdrawn)
+    started = watch.ages[0][0]
     after = [
-        (age, any(kill <= moment <= kill + AGE_IN_TAKEOVER for kill in sequencers.kills))
+        (age, any(kill <= moment <= kill + AGE_IN_TAKEOVER for kill in (started, *sequencers.kills)))
         for moment, age in watch.ages
     ]
     made = Outcome(

@@ -25,8 +25,8 @@ __all__ = ["EVENT", "MISSING", "TOO_NEW", "TWICE", "PostgresQueue"]
 
 SWEEP_EVERY = 1.0
 """Seconds between two looks at everything that waits."""
-SWEEP_SHARE = 10
-"""A look that took longer than usual is followed by a pause this many times as long."""
+SWEEP_SHARE = 3
+"""A look whose reading took longer than usual is followed by a pause this many times as long."""
 PIECES = 4
 """Reads of one claim that may find nothing but rows that cannot be sequenced."""
 MOST_COUNTED = 20_000
@@ -99,7 +99,8 @@ class PostgresQueue:
         """Read from the beginning again."""
         self._at = self._after = _Reading(0, None)
         self._sweep_due = float("-inf")
-        self._sweep_began: float | None = None
+        self._begun = 0.0
+        self._sweeping: float | None = None
         self._numbers: dict[int, int] = {}
         self._seen: dict[str, str] = {}
 
@@ -111,8 +112,10 @@ class PostgresQueue:
         with self._pool.session() as session:
             place = check_place(session)
             if late is not None:
+                began = self._monotonic()
                 late, ended = self._take(session, found, late, front, limit)
                 late = None if ended else late
+                self._sweeping = (self._sweeping or 0.0) + self._monotonic() - began
             front, _ = self._take(session, found, front, _END, limit)
         self._after = _Reading(front, late)
         self._numbers = {place.seq + at: each.number for at, each in enumerate(found, 1)}
@@ -135,10 +138,9 @@ class PostgresQueue:
     def passed(self) -> None:
         """What was claimed is off the queue: go on behind it."""
         self._at, self._numbers = self._after, {}
-        if self._sweep_began is not None and self._at.late is None:
-            now = self._monotonic()
-            self._sweep_due = now + max(SWEEP_EVERY, (now - self._sweep_began) * SWEEP_SHARE)
-            self._sweep_began = None
+        if self._sweeping is not None and self._at.late is None:
+            self._sweep_due = self._begun + max(SWEEP_EVERY, self._sweeping * SWEEP_SHARE)
+            self._sweeping = None
             self._take_back()
 
     def doubt(self) -> None:
@@ -159,8 +161,8 @@ class PostgresQueue:
 
     def _begin_sweep(self) -> None:
         now = self._monotonic()
-        if self._sweep_began is None and now >= self._sweep_due:
-            self._sweep_began = now
+        if self._at.late is None and now >= self._sweep_due:
+            self._begun = now
             self._at = self._at._replace(late=0)
 
     def _take(

@@ -118,6 +118,21 @@ def test_a_transaction_that_commits_late_is_found_behind_the_others(line: Line) 
     other.close()
 
 
+def test_a_batch_that_takes_long_does_not_put_off_the_next_look(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a look costs is what it reads, not what is made of that: a late commit waits no longer."""
+    other = slow(line)
+    with other.transaction():
+        insert_rows(other, [line.author.row()], line.clock())
+        line.record(3)
+        monkeypatch.setattr(line.writer, "settle", lambda _: setattr(line, "now", line.now + 30))
+        assert line.sequencer.step() == 3
+        monkeypatch.undo()
+    assert line.sequencer.step() == 1
+    other.close()
+
+
 def test_what_is_rolled_back_leaves_nothing(line: Line) -> None:
     """Neither in the queue nor in a tree, and no place is left out for it."""
     first = line.record()
