@@ -15,7 +15,7 @@ from affidavit.wiring import clock
 from bench.data import Source
 from bench.postgres import PostgresBase
 from bench.results import Results, at_least, median
-from bench.stores import BATCH, intake
+from bench.stores import BATCH, intake, seal
 
 __all__ = ["measure"]
 
@@ -33,6 +33,7 @@ def measure(results: Results, base: PostgresBase, organizations: int, events: in
         label: the size of the filled database.
     """
     twin = base.copy_to("sequenced")
+    seal(twin)  # who asked the filled one for a token left events about it
     raw = base.raw("raw", like=True)
     rates, copies, cpu = [], [], []
     for number in range(ROUNDS + 1):
