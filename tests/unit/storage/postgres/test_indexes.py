@@ -13,8 +13,9 @@ from affidavit import errors
 from affidavit.storage.postgres.connect import Address
 from affidavit.storage.postgres.indexes import parse
 from affidavit.storage.postgres.migrate import available, migrate
+from tests.pgbouncer import bouncer_on
 from tests.postgres import VERSIONS, Server
-from tests.unit.storage.postgres.places import RECORD, migrated, step
+from tests.unit.storage.postgres.places import RECORD, address, migrated, step
 
 NEXT = available()[-1].number + 1
 ON_EVENTS = (
@@ -80,6 +81,18 @@ def test_a_month_that_comes_later_has_it_too(place: Address) -> None:
         ).fetchone() or (0,)
     assert found == len(partitions(place))
     assert "affidavit_events_202401" in partitions(place)
+
+
+def test_everything_goes_through_pgbouncer(postgres: Server) -> None:
+    """Tables, grants and indexes, over sessions that belong to nobody."""
+    with bouncer_on(postgres) as port:
+        place = address(postgres)
+        through = place._replace(url=place.url.replace(f":{postgres.port}/", f":{port}/"))
+        assert through != place
+        steps = [*available(), step(NEXT, ON_EVENTS)]
+        assert migrate(through, steps=steps) == steps
+        assert migrate(through, steps=steps) == []
+    assert set(state(place, "affidavit_events%_source").values()) == {True}
 
 
 @pytest.mark.parametrize("text", [ON_EVENTS, ON_META], ids=["partitioned", "plain"])
