@@ -40,7 +40,7 @@ class Source(ABC):
         """A statement for the greatest ``count`` ids of a part, descending, each once."""
 
     def test(self, part: Part) -> Expression | None:
-        """Whether an id ``k.id`` is among them; ``None`` where the row itself says it as cheaply."""
+        """Whether an id ``k.id`` is among them; ``None`` where the row itself says it more cheaply."""
         del part
         return None
 
@@ -171,6 +171,8 @@ class Looked(Source):
 
     def test(self, part: Part) -> Expression | None:
         """See :meth:`Source.test`."""
+        if len(self._hashes) > ARMS:
+            return None
         # A scalar, which the planner leaves where it is: an EXISTS it may turn into a join of all of them.
         return Expression(
             "(SELECT true FROM affidavit_terms WHERE hash = ANY(?::bigint[]) AND id = k.id"

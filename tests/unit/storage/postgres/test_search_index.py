@@ -22,6 +22,7 @@ from affidavit.core.query import parse_params
 from affidavit.core.row import Row
 from affidavit.core.times import DAY, HOUR
 from affidavit.storage.postgres import follower as following
+from affidavit.storage.postgres import places
 from affidavit.storage.postgres.connect import Session, connect, uid
 from affidavit.storage.postgres.follower import PostgresFollower, discard
 from affidavit.storage.postgres.writer import insert_rows
@@ -507,3 +508,17 @@ def test_rows_that_came_by_sql_are_found_in_any_spelling(
         name, _, value = asked.partition("=")
         assert set(ids_of(stores, parse_params([(name, value)]))) == good, asked
         assert set(ids_of(stores, parse_params([(f"not_{name}", value)]))) == bad, asked
+
+
+def test_an_export_in_recording_order_says_what_it_waits_for(
+    stores: PostgresStores, author: Author, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Too many events without a place for one piece: an error that names the way out, and no half of them."""
+    monkeypatch.setattr(places, "MOST_PENDING", 4)
+    stores.events.insert(some(author, Random(11), 5))
+    with pytest.raises(errors.StorageBusy, match="newest first"):
+        stores.index.page(ALL, Filter(), Position("asc"), limit=9, seconds=None, as_of=NOW)
+    seal(stores)
+    found = stores.index.page(ALL, Filter(), Position("asc"), limit=9, seconds=None, as_of=NOW)
+    assert [event.seq for event in found.events] == [1, 2, 3, 4, 5]
+    assert found.position is None
