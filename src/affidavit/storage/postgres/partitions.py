@@ -8,12 +8,12 @@ are called again, with pauses in which recording goes on.
 from __future__ import annotations
 
 import logging
+import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, date, datetime
 from typing import NamedTuple
 
-from affidavit.core.ids import microseconds_of
 from affidavit.errors import StorageBusy, StorageReadOnly
 from affidavit.storage.postgres.connect import Address, Session, connect, translated
 from affidavit.storage.postgres.freeing import Freeing
@@ -104,7 +104,8 @@ class Partitions:
         self._freeing = Freeing(address, ())
         self._pause = FIRST_PAUSE
         self._rows = 500
-        self._known: frozenset[date] = frozenset()
+        self._heads: frozenset[bytes] = frozenset()
+        self._importing = threading.Lock()
 
     def step(self) -> bool:
         """One bounded piece of upkeep, for the worker; whether it should come again at once."""
@@ -127,19 +128,29 @@ class Partitions:
     def make_for(self, ids: Iterable[bytes]) -> None:
         """Make the months of these ids, so that what is recorded goes there; before each batch of an import.
 
-        Where a lock cannot be had the events go to the default partition, and are moved from there later.
+        Where a lock cannot be had, or another thread is at it, the events go to the default partition, and
+        are moved from there later. May be called from several threads.
+
+        Args:
+            ids: of rows that were checked, so that their times are times.
         """
-        wanted = {_month_of(microseconds_of(each)) for each in ids} - self._known
-        if not wanted or self._monotonic() < self._import_at:
+        heads = {each[:4] for each in ids} - self._heads
+        if not heads or self._monotonic() < self._import_at or not self._importing.acquire(blocking=False):
             return
+        try:
+            self._make_all(heads)
+        finally:
+            self._importing.release()
+
+    def _make_all(self, heads: set[bytes]) -> None:
         with translated(self._address):
             session = self._connected()
             last = _plus(_today(session), AHEAD)
-        for month in sorted(wanted):
+        for month in sorted({month for head in heads for month in _months_of(head)}):
             if FIRST <= month <= last and not self._patiently(session, month):
                 self._import_at = self._monotonic() + LONGEST_PAUSE
                 return
-            self._known |= {month}
+        self._heads |= heads
 
     def made(self) -> Months:
         """The months that are attached now."""
@@ -259,9 +270,11 @@ def _today(session: Session) -> date:
     return date(today.year, today.month, 1)
 
 
-def _month_of(microseconds: int) -> date:
-    moment = datetime.fromtimestamp(microseconds // 1_000_000, UTC)
-    return date(moment.year, moment.month, 1)
+def _months_of(head: bytes) -> Iterator[date]:
+    """The months of ids that begin with these 4 bytes, a minute of ids: one, or two at its turn."""
+    for tail in (b"\0\0", b"\xff\xff"):
+        moment = datetime.fromtimestamp(int.from_bytes(head + tail, "big") // 1_000, UTC)
+        yield date(moment.year, moment.month, 1)
 
 
 def _plus(month: date, count: int) -> date:

@@ -21,10 +21,12 @@ from affidavit.core.ids import first_id, microseconds_of
 from affidavit.core.row import Row
 from affidavit.errors import InvalidEvent, StorageBusy
 from affidavit.storage.postgres.connect import connect, uid
+from affidavit.storage.postgres.database import PostgresDatabase
 from affidavit.storage.postgres.partitions import FIRST, Partitions, months
 from affidavit.storage.retention import PrunedRange
 from affidavit.testing.author import NOW, Author, Clock, draft
 from affidavit.testing.postgres import PostgresEngine, PostgresStores
+from affidavit.wiring.postgres import OpenedPostgres
 from tests.postgres import Server
 
 DAY = 86_400_000_000
@@ -320,6 +322,15 @@ def test_an_import_goes_on_where_months_cannot_be_made(
     partitions._look_at = 0.0
     settle(partitions)
     assert count(stores, IN_DEFAULT) == 0
+
+
+def test_an_import_makes_its_months_first(stores: PostgresStores) -> None:
+    """Through the stores that every program opens: nothing of it goes to the default partition."""
+    opened = OpenedPostgres(PostgresDatabase(stores.address))
+    opened.events.insert(rows_of([-31 * month for month in range(5)], 20))
+    opened.close()
+    assert count(stores, IN_DEFAULT) == 0
+    assert count(stores, "SELECT count(*) FROM affidavit_events") == 100
 
 
 def test_remembered_months_hide_no_row(stores: PostgresStores, partitions: Partitions) -> None:
