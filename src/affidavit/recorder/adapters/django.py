@@ -83,15 +83,15 @@ class DjangoAdapter:
         """
         if not target.in_atomic_block and target.get_autocommit():
             raise WrongTransaction(
-                "There is no transaction that the event could belong to: use transaction.atomic(), ATOMIC_REQUESTS or"
-                " audit.record_now()."
+                "There is no transaction that the event could belong to: use transaction.atomic(),"
+                " ATOMIC_REQUESTS or audit.record_now()."
             )
         driver = DjangoDriver(target, schema)
         return drive(driver, recorder.steps([recorder.draft(each) for each in said], driver.dialect))
 
 
 def model_resource(value: object) -> Resource | None:
-    """The resource that an instance of a model is: its table and its primary key; ``None`` while it has none."""
+    """The resource that an instance of a model is: its table and its key; ``None`` while it has none."""
     if not isinstance(value, Model) or value.pk is None:
         return None
     return Resource(type=value._meta.db_table, id=str(value.pk))

@@ -134,7 +134,7 @@ class Sender:
         return bool(count)
 
     def _send(self, entries: Sequence[Entry]) -> None:
-        """Send a batch; one that is refused goes in halves until the bad event is alone, and that is parked."""
+        """Send a batch; one that is refused goes in halves until the bad event is alone, which is parked."""
         reply = self._transport.post(b'{"events":[' + b",".join(entry.body for entry in entries) + b"]}")
         if 200 <= reply.status < 300:
             self.last_error = None
