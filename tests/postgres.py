@@ -40,6 +40,13 @@ MEMORY_BYTES = 4 << 30
 """Free, at least, for a server that does not sync: there a database is made in 10 ms instead of 300."""
 
 START_SECONDS = 60.0
+ORPHANED = """
+read -r _ && exit
+kill -QUIT "$1"
+for _ in 1 2 3 4 5 6 7 8 9 10; do kill -0 "$1" 2> /dev/null && sleep 0.5; done
+[ -z "$2" ] || rm -rf -- "$2"
+"""
+"""What a shell does for a server, and for its folder, when the tests have ended and left it behind."""
 SIGNALS: dict[Mode, signal.Signals] = {
     "smart": signal.SIGTERM,
     "fast": signal.SIGINT,
@@ -84,7 +91,10 @@ class Server:
         folder: with the server's files, log and Unix socket; belongs to the server's user.
         port: on 127.0.0.1.
         settings: of ``postgresql.conf``; what is changed here holds from the next :meth:`start` on.
+        temporary: whether nobody wants the folder when this process is gone.
     """
+
+    temporary = False
 
     def __init__(self, version: Version, folder: Path, settings: dict[str, str]) -> None:
         self.version: Version = version
@@ -194,9 +204,8 @@ class Server:
     def _watch_over(self, pid: int) -> None:
         """Stop the server when this process ends without doing so, even by SIGKILL: its pipe closes then."""
         self._unwatch()
-        self._watch = subprocess.Popen(
-            ["sh", "-c", 'read -r _ || kill -QUIT "$1"', "sh", str(pid)], stdin=subprocess.PIPE
-        )
+        words = ["sh", "-c", ORPHANED, "sh", str(pid), *([str(self.folder)] if self.temporary else [])]
+        self._watch = subprocess.Popen(words, stdin=subprocess.PIPE)
 
     def _unwatch(self) -> None:
         if self._watch is not None:
@@ -282,7 +291,10 @@ def server_on(version: Version, **settings: str) -> Iterator[Server]:
     folder = Path(mkdtemp(prefix=f"affidavit-pg{version}-", dir=MEMORY if in_memory else "/tmp"))
     server: Server | None = None
     try:
-        server = start_server(version, folder, **settings)
+        server = Server(version, folder, settings)
+        server.temporary = True
+        server.init()
+        server.start()
         yield server
     finally:
         if server is not None:
