@@ -375,9 +375,9 @@ def test_a_month_that_was_pruned_is_dropped(stores: PostgresStores, partitions: 
 
 def test_a_closed_range_waits_for_those_who_have_recorded_in_it(stores: PostgresStores) -> None:
     """A transaction that is open keeps it from being closed; one whose snapshot is older fails by itself."""
-    rows = rows_of([2], 4)
+    rows = rows_of([2], 6)
     stores.events.insert(rows[:2])
-    closed = PrunedRange("acme", rows[0].id, rows[-1].id, b"m" * 32)
+    closed = PrunedRange("acme", rows[0].id, rows[3].id, b"m" * 32)
     late = _insert(rows[2])
     with psycopg.connect(stores.address.url) as writer:
         writer.execute(late.encode())
@@ -394,6 +394,11 @@ def test_a_closed_range_waits_for_those_who_have_recorded_in_it(stores: Postgres
         writer.rollback()
         with pytest.raises(psycopg.errors.RestrictViolation, match="pruned range"):
             writer.execute(late.encode())
+        writer.rollback()
+    with psycopg.connect(stores.address.url) as writer:  # a further range of the same partition
+        writer.execute(_insert(rows[4]).encode())
+        with pytest.raises(StorageBusy):
+            stores.ranges.close(PrunedRange("acme", rows[4].id, rows[5].id, b"n" * 32), 0, ())
         writer.rollback()
     assert count(stores, "SELECT count(*) FROM affidavit_events") == 2
 
