@@ -219,6 +219,7 @@ def test_a_terminal_gets_a_table_and_a_pipe_gets_json(history: Program) -> None:
     assert "Time (UTC)" in history.run("events", "--organization=acme", "--no-json").out
 
 
+@pytest.mark.postgres
 def test_tail_follows_what_is_recorded_and_ends_on_ctrl_c(program: Program) -> None:
     """The newest events, then each once as it comes, late ones too; Ctrl-C ends it with 130 and one word."""
     record = ["record", "--organization=acme", "--actor=user:x"]
@@ -354,6 +355,7 @@ def test_an_import_reads_gzip_from_standard_input(program: Program) -> None:
     assert json.loads(kept.read_text(encoding="utf-8"))["file"] == "stdin"
 
 
+@pytest.mark.postgres
 def test_a_real_cloudtrail_log_goes_in_once(program: Program) -> None:
     """2,900 records are 2,900 events, 300 of them failures; a second import adds nothing."""
     files = sorted(shared_data("cloudtrail", "invictus").glob("*.json"))
@@ -386,6 +388,7 @@ def test_a_read_only_database_is_named_and_can_still_be_told_from_a_defect(progr
     assert found(program) == ["a.b"]
 
 
+@pytest.mark.postgres
 def test_a_database_of_a_newer_version_is_refused(program: Program) -> None:
     """Readers, writers and migrate say so and change nothing."""
     program.json("record", "a.b", "--actor=user:x", "--organization=acme")

@@ -150,6 +150,7 @@ def token_for(client: httpx2.Client, organization: str, *abilities: str) -> dict
     return {"authorization": f"Bearer {made.json()['token']}"}
 
 
+@pytest.mark.postgres
 def test_over_http(server: tuple[httpx2.Client, Program]) -> None:
     """Asked for, done by the worker beside the server, listed without the person; repeats stay duplicates."""
     client, program = server

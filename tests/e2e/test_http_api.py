@@ -22,6 +22,8 @@ from tests.programs import Programs
 
 LIST, EXPORT, WRITE, IMPORT = "audit-log:list", "audit-log:export", "events:write", "events:import"
 
+pytestmark = pytest.mark.postgres
+
 
 class Server(NamedTuple):
     """A server that runs, and who may ask it."""

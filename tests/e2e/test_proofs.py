@@ -408,6 +408,7 @@ def test_after_an_erasure_proofs_hold_and_claims_end(running: Server, tmp_path: 
     assert running.verified(before, origin).verified == 1
 
 
+@pytest.mark.postgres
 def test_an_edited_event_leaves_by_no_way(running: Server, tmp_path: Path) -> None:
     """Somebody edits a row in SQL: receipt, tile and evidence files stop, and name leaf and event."""
     client = running.client("edited")

@@ -39,6 +39,7 @@ def program(tmp_path: Path, programs: Programs) -> Program:
 
 
 @pytest.mark.requirement("R83", "R84", "R138")
+@pytest.mark.postgres
 def test_from_policy_to_prune_on_the_command_line(program: Program) -> None:
     """Set, dry run, hold, run, release, prune: each says what it did, and the log is sound after all."""
     (old,) = record_old(program, "auth.login", days=100)
