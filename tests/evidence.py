@@ -29,9 +29,11 @@ from affidavit.log.sequencer import Sequencer
 from affidavit.log.tiles import Tiles
 from affidavit.recorder.intake import Rights
 from affidavit.storage.log import Manifest, Published, Tree
-from affidavit.storage.sqlite.log_writer import SqliteLogWriter
 from affidavit.testing.author import Author, Clock, draft
-from affidavit.testing.sqlite import SqliteEngine, SqliteStores
+from affidavit.testing.postgres import PostgresEngine
+from affidavit.testing.sqlite import SqliteEngine
+from tests.mutation.copies import PostgresRaw
+from tests.postgres import Server
 from tests.rfc6962 import NaiveTree
 from tests.signers import Signer, signed
 
@@ -52,17 +54,27 @@ class NoCipher:
 
 
 class Evidence:
-    """One store in a folder, and everything that makes proofs of it."""
+    """One store, and everything that makes proofs of it.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: of its files.
+        server: the store is on this PostgreSQL server; on SQLite where there is none.
+    """
+
+    def __init__(self, folder: Path, server: Server | None = None) -> None:
         self.clock = Clock()
         self._names = iter(range(1, 1000))
-        self.engine = SqliteEngine(folder, clock=self.clock)
-        self.path = Path(self.engine.create())
-        self.stores: SqliteStores = self.engine.open(str(self.path))
+        self.on_server = server is not None
+        self.engine: SqliteEngine | PostgresEngine = (
+            SqliteEngine(folder, clock=self.clock)
+            if server is None
+            else PostgresEngine(server, clock=self.clock)
+        )
+        self.database = self.engine.create()
+        self.stores: Any = self.engine.open(self.database)
         self.log = self.stores.log
         self.author = Author(self.clock)
-        self.writer = SqliteLogWriter(self.path, self.stores.database.log_path)
+        self.writer: Any = self.stores.log_side()
         self.sequencer = Sequencer(
             self.writer,
             self.writer,
@@ -101,7 +113,8 @@ class Evidence:
     def _stored(self, rows: list[Row], organization: str) -> list[StoredEvent]:
         self.stores.events.insert(rows)
         found = self.stores.events.fetch(organization, [row.id for row in rows])
-        return sorted(found, key=lambda event: event.seq)
+        order = [row.id for row in rows]
+        return sorted(found, key=lambda event: order.index(event.id))
 
     def seal(self) -> None:
         """Give everything its leaf."""
@@ -146,9 +159,17 @@ class Evidence:
         self.writer.add(Manifest(digest, tree.organization, body.kind, written, note, self.clock()))
         return digest
 
+    def place(self, event: StoredEvent) -> int:
+        """The place of an event; where the sequencer gives it, it must have come by."""
+        (found,) = self.stores.events.fetch(event.organization, [event.id])
+        return int(found.seq)
+
     def sql(self, statement: str, *values: Any) -> None:
         """Change the app's file behind the program's back, triggers out of the way."""
-        connection = sqlite3.connect(self.path, isolation_level=None)
+        if self.on_server:
+            self._superuser(statement, values)
+            return
+        connection = sqlite3.connect(self.database, isolation_level=None)
         for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'").fetchall():
             connection.execute(f"DROP TRIGGER {name}")
         assert connection.execute(statement, values).rowcount > 0
@@ -156,9 +177,18 @@ class Evidence:
 
     def log_sql(self, statement: str, *values: Any) -> None:
         """The same in the log file."""
+        if self.on_server:
+            self._superuser(statement, values)
+            return
         connection = sqlite3.connect(self.stores.database.log_path, isolation_level=None)
         assert connection.execute(statement, values).rowcount > 0
         connection.close()
+
+    def _superuser(self, statement: str, values: Sequence[Any]) -> None:
+        raw = PostgresRaw(self.database, raw=False)
+        with raw.connection:
+            raw.execute("SET LOCAL session_replication_role = replica")
+            assert raw.execute(statement, values).rowcount > 0
 
     def bundle(self, *, organization: str = "acme", **more: Any) -> tuple[bytes, Bundle]:
         """A bundle, whole, and what it says of itself."""

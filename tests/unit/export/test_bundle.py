@@ -20,7 +20,6 @@ from affidavit.export.leaves import parse_range
 from affidavit.storage.redaction import Redaction
 from affidavit.storage.repair import Opening
 from affidavit.storage.sqlite.log_repair import SqliteLogRepair
-from affidavit.storage.sqlite.redaction import SqliteRedactor
 from tests.evidence import Evidence, filter_of, lines, members_of, rezip
 from tests.rfc6962 import NaiveTree
 
@@ -45,7 +44,7 @@ def erase(evidence: Evidence, index: int, *groups: str, organization: str = "acm
     evidence.ours("audit.erasure.requested", organization, facts={"manifest": digest.hex()})
     evidence.publish(organization)
     (row,) = evidence.stores.events.rows([leaf.seq])
-    redactor = SqliteRedactor(evidence.path)
+    redactor = evidence.stores.redactor()
     redaction = Redaction(organization, row.values[0], groups)
     assert redactor.redact("erasure", digest.hex(), [redaction]) == 1
     redactor.close()
@@ -217,7 +216,10 @@ def test_a_pruned_row_leaves_its_hash(evidence: Evidence) -> None:
     digest = evidence.manifest(tree, body)
     evidence.ours("audit.retention.pruned", facts={"manifest": digest.hex()})
     evidence.publish()
-    evidence.sql("DELETE FROM affidavit_events WHERE seq IN (?, ?, ?)", *(events[at].seq for at in (3, 4, 5)))
+    evidence.sql(
+        "DELETE FROM affidavit_events WHERE seq IN (?, ?, ?)",
+        *(evidence.place(events[at]) for at in (3, 4, 5)),
+    )
     for span, pruned in (((0, 13), 3), ((0, 3), 0), ((3, 6), 3), ((6, 13), 0), ((5, 7), 1)):
         bundle, opened = evidence.bundle(span=span)
         verdict = evidence.verify(bundle)
@@ -407,7 +409,7 @@ def test_each_incarnation_is_a_bundle_of_its_own(evidence: Evidence) -> None:
     after = evidence.record(3)
     evidence.clock.forward()
     restored = evidence.ours("log.restored", facts={"checkpoint": "", "reason": "a test"})
-    repair = SqliteLogRepair(evidence.path, evidence.stores.database.log_path, evidence.writer)
+    repair = SqliteLogRepair(Path(evidence.database), evidence.stores.database.log_path, evidence.writer)
     leaf = leaf_hash(leaf_of_event(restored, old.hex_digits).entry)
     opening = Opening("acme", old.host, old.hex_digits, 2, restored.seq, leaf, restored.id)
     repair.reopen([opening], repair.last_match())

@@ -12,21 +12,21 @@ from affidavit.core.row import StoredEvent
 from affidavit.core.times import DAY
 from affidavit.log.expiry import Expiries
 from affidavit.storage.redaction import Redaction
-from affidavit.storage.sqlite.redaction import SqliteRedactor
 from tests.evidence import Evidence
 
 
-@pytest.fixture
-def evidence(tmp_path: Path) -> Iterator[Evidence]:
+@pytest.fixture(params=["sqlite", "postgres"])
+def evidence(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Evidence]:
     """An empty store with its log."""
-    made = Evidence(tmp_path)
+    server = None if request.param == "sqlite" else request.getfixturevalue("postgres")
+    made = Evidence(tmp_path, server)
     yield made
     made.close()
 
 
 def empty(evidence: Evidence, event: StoredEvent, *groups: str) -> None:
     """Take values away."""
-    redactor = SqliteRedactor(evidence.path)
+    redactor = evidence.stores.redactor()
     redactor.redact("expiry", "run", [Redaction(event.organization, event.id, groups or LEAF_GROUPS)])
     redactor.close()
 
@@ -82,7 +82,7 @@ def test_a_run_is_seen_by_a_reader_that_had_looked_before(evidence: Evidence) ->
     def seen() -> bool:
         (found,) = evidence.stores.events.fetch("acme", [event.id])
         expiries.mark([found])
-        return found.expired
+        return bool(found.expired)
 
     assert not seen()
     evidence.ours("audit.retention.expired", facts={"policy": "auth.*=ninety"})

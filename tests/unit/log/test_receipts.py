@@ -19,16 +19,16 @@ from affidavit.core.unsound import Unsound
 from affidavit.errors import LogMismatch, NotFound, NotPublished, Pruned
 from affidavit.export import receipts as ndjson
 from affidavit.storage.redaction import Redaction
-from affidavit.storage.sqlite.redaction import SqliteRedactor
 from tests.evidence import Evidence, filter_of, members_of
 from tests.rfc6962 import NaiveTree
 from tests.tiles import TileStore
 
 
-@pytest.fixture
-def evidence(tmp_path: Path) -> Iterator[Evidence]:
+@pytest.fixture(params=["sqlite", "postgres"])
+def evidence(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Evidence]:
     """An empty store with its log."""
-    made = Evidence(tmp_path)
+    server = None if request.param == "sqlite" else request.getfixturevalue("postgres")
+    made = Evidence(tmp_path, server)
     yield made
     made.close()
 
@@ -84,7 +84,7 @@ def test_a_receipt_proves_its_event_before_and_after_an_erasure(evidence: Eviden
     event = read(evidence, _published(evidence, 20)[7])
     before = evidence.receipts.receipt(event)
     assert check(evidence, before)["details"] == {"description": "private"}
-    redactor = SqliteRedactor(evidence.path)
+    redactor = evidence.stores.redactor()
     redactor.redact("erasure", "00" * 32, [Redaction("acme", event.id, ("actor", "details"))])
     redactor.close()
     assert check(evidence, before)["details"] == {"description": "private"}
@@ -130,7 +130,7 @@ def test_an_event_waits_for_its_proof(evidence: Evidence) -> None:
 def test_an_edited_event_gets_no_receipt(evidence: Evidence) -> None:
     """A row that is not what was logged: the leaf and the event are named, nothing is handed out."""
     event = _published(evidence, 5)[2]
-    evidence.sql("UPDATE affidavit_events SET details = '{}' WHERE seq = ?", event.seq)
+    evidence.sql("UPDATE affidavit_events SET details = '{}' WHERE seq = ?", evidence.place(event))
     with pytest.raises(LogMismatch, match=r"Leaf 2 of .* is not that of its event"):
         evidence.receipts.receipt(read(evidence, event))
 
