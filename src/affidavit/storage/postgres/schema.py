@@ -137,7 +137,7 @@ WHERE i.indrelid = ANY(?::oid[])
 """
 _TRIGGERS = """
 SELECT t.tgrelid, 'trigger ' || t.tgname,
-       regexp_replace(pg_get_triggerdef(t.oid), ' ON \\S+ ', ' ON it ')
+       regexp_replace(pg_get_triggerdef(t.oid, true), ' ON \\S+ ', ' ON it ')
        || CASE t.tgenabled WHEN 'O' THEN '' WHEN 'D' THEN ' (disabled)'
           ELSE ' (fires ' || t.tgenabled::text || ')' END
 FROM pg_trigger t WHERE t.tgrelid = ANY(?::oid[]) AND (NOT t.tgisinternal OR t.tgparentid <> 0)
@@ -169,7 +169,7 @@ def describe(session: Session) -> Described:
     Args:
         session: within a transaction; its ``search_path`` is changed for the rest of it.
     """
-    quoted = '"' + session.address.schema.replace('"', '""') + '"'
+    quoted = _quoted(session.address.schema)
     session.connection.execute(f"SET LOCAL search_path = pg_catalog, {quoted}".encode())
     rows = session.execute(_RELATIONS, (quoted, [_VIEW], quoted)).fetchall()
     names = {row[0]: _name(row, session.address.schema) for row in rows}
@@ -226,9 +226,14 @@ def _function(row: Sequence[Any], schema: str) -> str:
     ]
     for setting in config:
         name, _, value = _text(setting).partition("=")
+        value = value.replace(_quoted(schema), "<schema>")
         values = [each.strip().strip('"') for each in value.split(",")]
         words.append(f"{name}={', '.join('<schema>' if each == schema else each for each in values)}")
     return f"{'; '.join(words)}; {_digest(_text(body))}"
+
+
+def _quoted(schema: str) -> str:
+    return '"' + schema.replace('"', '""') + '"'
 
 
 def _digest(text: str) -> str:
