@@ -114,7 +114,7 @@ def check_events(database: Path, load: Load) -> None:
     assert markers.most_common(1)[0][1] == 1, "an event is there twice"
     lost = {marker for marker, id_ in load.answered.items() if ids.get(marker) != id_.replace("-", "")}
     assert lost == set(), "an answered event is not there"
-    seqs = [event.seq for event in events]
+    seqs = [event.seq or 0 for event in events]
     assert seqs == sorted(set(seqs))
 
 

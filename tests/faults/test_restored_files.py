@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from affidavit.errors import GuardRefused, LogMismatch
+from affidavit.storage.log import Tree
 from affidavit.storage.sqlite.database import migrate_file
 from tests.sealed import Note, World, check, notes_of
 
@@ -32,7 +33,8 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 def origin_of(world: World, organization: str = "acme") -> str:
     """The origin of the newest log of an organization."""
-    return world.database.log.trees(organization)[-1].origin
+    trees: list[Tree] = world.database.log.trees(organization)
+    return trees[-1].origin
 
 
 def restored(world: World, *files: str) -> None:

@@ -137,7 +137,7 @@ WHERE i.indrelid = ANY(?::oid[])
 """
 _TRIGGERS = """
 SELECT t.tgrelid, 'trigger ' || t.tgname,
-       regexp_replace(pg_get_triggerdef(t.oid, true), ' ON \\S+ ', ' ON it ')
+       regexp_replace(pg_get_triggerdef(t.oid, true), ' ON (?:"(?:[^"]|"")*"|[^" ])+ ', ' ON it ')
        || CASE t.tgenabled WHEN 'O' THEN '' WHEN 'D' THEN ' (disabled)'
           ELSE ' (fires ' || t.tgenabled::text || ')' END
 FROM pg_trigger t WHERE t.tgrelid = ANY(?::oid[]) AND (NOT t.tgisinternal OR t.tgparentid <> 0)
