@@ -166,7 +166,10 @@ def tables(request: pytest.FixtureRequest) -> Iterator[Callable[[Version], str]]
         yield made
 
 
-@pytest.fixture(scope="module", params=["15 without statistics", "15 prepared", "18 prepared"])
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param("15 without statistics", marks=pytest.mark.soak), "15 prepared", "18 prepared"],
+)
 def log(request: pytest.FixtureRequest, tables: Callable[[Version], str]) -> Iterator[Log]:
     """The table as it is, the parameters known to the planner; after ANALYZE, prepared, and not known."""
     version, _, state = request.param.partition(" ")
