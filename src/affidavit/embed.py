@@ -6,23 +6,25 @@ the methods that use it.
 
 from __future__ import annotations
 
+import inspect
 import os
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from functools import wraps
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, ParamSpec, TypeVar, Unpack
 
 from affidavit.catalogs import ready_made
 from affidavit.core.catalog import Catalog, CatalogSet, EventType
-from affidavit.core.event import Actor
+from affidavit.core.event import Actor, Draft
 from affidavit.core.row import Recorded
 from affidavit.recorder import context as contexts
 from affidavit.recorder.adapters.dispatch import adapter_of
-from affidavit.recorder.adapters.own import source_of
-from affidavit.recorder.adapters.own_sqlite import SqliteSource
-from affidavit.recorder.attempts import failure, no_running_loop, watched
+from affidavit.recorder.adapters.own import file_of, find_mapped, source_of
+from affidavit.recorder.aio import Aio
+from affidavit.recorder.attempts import Attempt, CallFields, by_names, no_running_loop, watched
 from affidavit.recorder.fields import ContextFields, Fields, Said, anonymous, system
 from affidavit.recorder.now import Now
 from affidavit.recorder.own import OwnConnections
@@ -31,6 +33,9 @@ from affidavit.recorder.registered import Attribute
 from affidavit.recorder.spool import Spool
 
 __all__ = ["Audit", "anonymous", "system"]
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 
 def _clock() -> int:
@@ -118,31 +123,90 @@ class Audit:
             WrongTransaction: an event loop runs in this thread; use ``await audit.aio.record_now(...)``.
         """
         no_running_loop("record_now")
-        return self._record_now(self.recorder.said(action, fields))
+        return self._record_now(self.recorder.draft(self._own_said(action, fields)))
 
     def denied(self, action: str | EventType, /, **fields: Unpack[Fields]) -> Recorded:
         """Record that something was refused: :meth:`record_now` with the outcome ``failure``."""
         no_running_loop("denied")
-        return self._record_now(self.recorder.said(action, {**fields, "outcome": "failure"}))
+        return self._record_now(self.recorder.draft(self._own_said(action, {**fields, "outcome": "failure"})))
 
     @contextmanager
     def attempt(self, target: Any, action: str | EventType, /, **fields: Unpack[Fields]) -> Iterator[None]:
         """Record an attempt: with the block's transaction where it succeeds, else in one of its own.
 
+        A failure that cannot be recorded is noted on what the block raised, and logged.
+
         Args:
             target: see :meth:`record`; a connection that is awaited has ``audit.aio.attempt``.
             action: see :meth:`record`.
             **fields: see :meth:`record`. ``reason`` is what was raised, where none is given.
+
+        Raises:
+            WrongTransaction: an event loop runs in this thread; use ``async with audit.aio.attempt(...)``.
         """
-
-        def failed(error: BaseException) -> None:
-            self._record_now(self.recorder.said(action, failure(fields, error)))
-
-        with watched(lambda: self.record(target, action, **fields), failed):
+        no_running_loop("attempt")
+        find_mapped(self.recorder)
+        attempt = Attempt(self.recorder, action, fields)
+        with watched(
+            lambda: self.record(target, action, **fields),
+            lambda error: self._record_now(attempt.failed(error)),
+        ):
             yield
 
-    def _record_now(self, said: Said) -> Recorded:
-        return self.now.record([self.recorder.draft(said)])[0]
+    def audited(
+        self,
+        action: str | EventType,
+        /,
+        *,
+        resource: Callable[..., Any] | None = None,
+        **fields: Unpack[CallFields],
+    ) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
+        """Record each call of a function in a transaction of its own: it returned, or it failed.
+
+        Args:
+            action: see :meth:`record`.
+            resource: gives the resource of a call; its parameters are named as those of the function that it
+                needs.
+            **fields: see :meth:`record`.
+
+        Raises:
+            TypeError: the function is a generator, or ``resource`` names a parameter that it does not have.
+            WrongTransaction: when a function that is not awaited is called while an event loop runs.
+        """
+
+        def around(function: Callable[_P, _R]) -> Callable[_P, _R]:
+            if inspect.iscoroutinefunction(function):
+                awaited: Any = self.aio.audited(action, resource=resource, **fields)
+                return awaited(function)  # type: ignore[no-any-return]
+            of_call = by_names(function, resource)
+
+            @wraps(function)
+            def called(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+                no_running_loop("audited")
+                find_mapped(self.recorder)
+                attempt = Attempt(self.recorder, action, {**fields, **of_call(*args, **kwargs)})
+                with watched(
+                    lambda: self._record_now(attempt.succeeded()),
+                    lambda error: self._record_now(attempt.failed(error)),
+                ):
+                    return function(*args, **kwargs)
+
+            return called
+
+        return around
+
+    @property
+    def aio(self) -> Aio:
+        """``record_now``, ``denied``, ``attempt`` and ``audited`` for code that is awaited."""
+        find_mapped(self.recorder)
+        return Aio(self.recorder, lambda: self.now, self.record)
+
+    def _own_said(self, action: str | EventType, fields: Mapping[str, Any]) -> Said:
+        find_mapped(self.recorder)
+        return self.recorder.said(action, fields)
+
+    def _record_now(self, what: Said | Draft) -> Recorded:
+        return self.now.record([self.recorder.draft(what) if isinstance(what, Said) else what])[0]
 
     @property
     def now(self) -> Now:
@@ -151,8 +215,8 @@ class Audit:
             if self._now is None:
                 source = source_of(self._database, self._schema)
                 path = self._spool
-                if path is None and isinstance(source, SqliteSource):
-                    path = source.path.with_name(f"{source.path.with_suffix('').name}-spool.db")
+                if path is None and (file := file_of(source)) is not None:
+                    path = file.with_name(f"{file.with_suffix('').name}-spool.db")
                 spool = Spool(path) if path is not None else None
                 self._now = Now(self.recorder, OwnConnections(source), spool)
             return self._now

@@ -6,14 +6,14 @@ pool: an app that holds its only connection would wait for itself.
 
 from __future__ import annotations
 
-import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol
 
 from affidavit.core.row import Recorded
 from affidavit.core.statement import Steps
+from affidavit.recorder.forks import when_forked
 
 __all__ = ["BUSY_SECONDS", "OwnConnections", "Source"]
 
@@ -34,6 +34,11 @@ class Source(Protocol):
         """``sqlite`` or ``postgresql``."""
         ...
 
+    @property
+    def keeps(self) -> bool:
+        """Whether a connection may be used again, by any thread."""
+        ...
+
     def connect(self) -> Any:
         """A new connection."""
         ...
@@ -47,12 +52,16 @@ class Source(Protocol):
         ...
 
     def is_away(self, error: BaseException) -> bool:
-        """Whether the database could not be reached, so that nothing was stored."""
+        """Whether the database could not be reached, or was lost on the way."""
         ...
 
     def close(self, connection: Any) -> None:
         """Close a connection."""
         ...
+
+
+_inherited: list[Any] = []
+"""Connections of parents: never used and never closed, as their other end belongs to the parent."""
 
 
 class OwnConnections:
@@ -64,29 +73,43 @@ class OwnConnections:
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._start()
-        os.register_at_fork(after_in_child=self._start)
-
-    def _start(self) -> None:
-        # A child does not touch the connections of its parent, not even to close them.
-        self._inherited = getattr(self, "_idle", None)
         self._places = threading.BoundedSemaphore(MOST)
         self._idle: list[Any] = []
+        self._used = self._held = False
+        when_forked(self)
 
     @property
     def source(self) -> Source:
         """Where the connections come from."""
         return self._source
 
+    def before_fork(self) -> None:
+        """Close what is idle on SQLite, once nobody writes; see :mod:`affidavit.recorder.forks`."""
+        self._held = self._used and self._source.dialect == "sqlite"
+        if self._held:
+            for _ in range(MOST):
+                self._places.acquire()
+            self.close()
+
+    def after_fork(self, *, child: bool) -> None:
+        """A child has connections of its own."""
+        if child:
+            _inherited.extend(self._idle)
+            self._idle = []
+            self._places = threading.BoundedSemaphore(MOST)
+        elif self._held:
+            self._places.release(MOST)
+
     def record(self, steps: StepsOf) -> list[Recorded]:
         """Run a recording in a transaction of its own.
 
-        A connection that died while it was idle is replaced once; after an error nothing was stored, except
-        where a connection was lost in the middle of its commit: then that is unknown, and the driver's error
-        says so.
+        A connection that died while it was idle is replaced once, so the statements may run twice: the events
+        must bring their ids. After an error nothing was stored, except where a connection was lost in the
+        middle of its commit: then that is unknown, and the driver's error says so.
         """
-        with self._place():
-            connection = self._idle.pop() if self._idle else None
+        with self._places:
+            self._used = True
+            connection = self._take()
             if connection is not None:
                 try:
                     return self._run(connection, steps)
@@ -95,22 +118,26 @@ class OwnConnections:
                         raise
             return self._run(self._source.connect(), steps)
 
-    @contextmanager
-    def _place(self) -> Iterator[None]:
-        with self._places:
-            yield
+    def _take(self) -> Any:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return None
 
     def _run(self, connection: Any, steps: StepsOf) -> list[Recorded]:
         try:
             recorded = self._source.run(connection, steps(self._source.dialect))
         except BaseException:
-            with suppress(Exception):
+            with suppress(Exception):  # what it says of its end adds nothing to what it failed with
                 self._source.close(connection)
             raise
-        self._idle.append(connection)
+        if self._source.keeps:
+            self._idle.append(connection)
+        else:
+            self._source.close(connection)
         return recorded
 
     def close(self) -> None:
         """Close what is idle."""
-        while self._idle:
-            self._source.close(self._idle.pop())
+        while (connection := self._take()) is not None:
+            self._source.close(connection)

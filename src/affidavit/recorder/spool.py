@@ -14,16 +14,19 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from errno import ENOSPC
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from affidavit.errors import SpoolFull, StorageError
+from affidavit.errors import SpoolFull, StorageError, StorageFull
+from affidavit.recorder.forks import when_forked
 
 __all__ = ["DeadLetter", "Entry", "Spool"]
 
 LIMIT = 256 * 1024 * 1024
 """Bytes of entries that a spool holds by default."""
 _PAUSE = 0.05
+_OPENING = 10.0
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS spool (number INTEGER PRIMARY KEY AUTOINCREMENT, body BLOB NOT NULL)",
     "CREATE TABLE IF NOT EXISTS dead_letters"
@@ -84,14 +87,19 @@ class Spool:
         self._patience = patience
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
-        self._inherited: list[sqlite3.Connection | None] = []
-        os.register_at_fork(after_in_child=self._forked)
+        when_forked(self)
 
-    def _forked(self) -> None:
-        """A child opens the file anew; the connection of its parent stays untouched, not even closed."""
-        self._inherited.append(self._connection)
-        self._connection = None
-        self._lock = threading.RLock()
+    def before_fork(self) -> None:
+        """Close the file, and let no thread open it before the fork is over."""
+        self._lock.acquire()
+        self.close()
+
+    def after_fork(self, *, child: bool) -> None:
+        """Parent and child open the file anew, each when it needs it."""
+        if child:
+            self._lock = threading.RLock()
+        else:
+            self._lock.release()
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
@@ -100,8 +108,11 @@ class Spool:
                 if self._connection is None:
                     self._connection = self._connect()
                 yield self._connection
-            except sqlite3.Error as error:
-                raise StorageError(f"The spool {self.path} failed: {error}") from error
+            except (sqlite3.Error, OSError) as error:
+                code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+                full = code == sqlite3.SQLITE_FULL or getattr(error, "errno", None) == ENOSPC
+                kind = StorageFull if full else StorageError
+                raise kind(f"The spool {self.path} failed: {error}") from error
 
     def _connect(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -111,11 +122,11 @@ class Spool:
         connection = sqlite3.connect(
             self.path, isolation_level=None, check_same_thread=False, timeout=10.0, cached_statements=32
         )
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA secure_delete = ON")
-        for statement in _SCHEMA:
-            connection.execute(statement)
+        try:
+            _set_up(connection)
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def put(self, bodies: Sequence[bytes]) -> list[int]:
@@ -225,6 +236,25 @@ class Spool:
             if self._connection is not None:
                 self._connection.close()
             self._connection = None
+
+
+def _set_up(connection: sqlite3.Connection) -> None:
+    until = time.monotonic() + _OPENING
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            break
+        except sqlite3.OperationalError as error:
+            # SQLite does not wait here when several processes make the file at once.
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(_PAUSE)
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA secure_delete = ON")
+    connection.execute("BEGIN IMMEDIATE")
+    for statement in _SCHEMA:
+        connection.execute(statement)
+    connection.execute("COMMIT")
 
 
 def _add(connection: sqlite3.Connection, body: bytes) -> int:

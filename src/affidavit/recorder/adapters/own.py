@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from affidavit.errors import ConfigError
 from affidavit.recorder.own import BUSY_SECONDS, Source
+from affidavit.recorder.recorder import Recorder
 
-__all__ = ["path_of", "source_of"]
+__all__ = ["file_of", "find_mapped", "path_of", "source_of"]
+
+
+def find_mapped(recorder: Recorder) -> None:
+    """Where the app has SQLAlchemy, know its mapped objects, and when its sessions end a transaction."""
+    if "sqlalchemy.orm" in sys.modules:
+        from affidavit.recorder.adapters.own_ends import listen_to_sessions
+        from affidavit.recorder.adapters.sqlalchemy import mapped
+
+        recorder.registered.find_by(mapped)
+        listen_to_sessions()
 
 
 def source_of(database: Any, schema: str) -> Source:
@@ -46,6 +58,12 @@ def source_of(database: Any, schema: str) -> Source:
         f"Audit({type(database).__name__}): give a database URL, an SQLAlchemy engine, or a function that"
         " opens a connection"
     )
+
+
+def file_of(source: Source) -> Path | None:
+    """The SQLite file that a source writes to; ``None`` on PostgreSQL, and for a database in memory."""
+    file = getattr(source, "path", None)
+    return file if isinstance(file, Path) else None
 
 
 def path_of(url: str) -> Path:

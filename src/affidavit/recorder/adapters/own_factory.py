@@ -11,7 +11,7 @@ from affidavit.core.row import Recorded
 from affidavit.core.statement import Steps
 from affidavit.errors import ConfigError
 from affidavit.recorder.adapters.own_sqlite import SqliteSource
-from affidavit.recorder.own import Source
+from affidavit.recorder.own import BUSY_SECONDS, Source
 
 __all__ = ["FactorySource"]
 
@@ -28,6 +28,18 @@ class FactorySource:
         self._factory = factory
         self._schema = schema
         self._source: Source | None = None
+        self._file: Path | None = None
+
+    @property
+    def path(self) -> Path | None:
+        """The file of an SQLite database; asked of the first connection."""
+        self._of()
+        return self._file
+
+    @property
+    def keeps(self) -> bool:
+        """Not on SQLite: a connection of the app's own making belongs to the thread that opened it."""
+        return self.dialect != "sqlite"
 
     @property
     def dialect(self) -> str:
@@ -45,6 +57,8 @@ class FactorySource:
 
     def _found(self, connection: Any) -> Source:
         if isinstance(connection, sqlite3.Connection):
+            files = [row[2] for row in connection.execute("PRAGMA database_list") if row[1] == "main"]
+            self._file = Path(files[0]) if files and files[0] else None
             return SqliteSource(Path(":never:"), 0.0)
         if type(connection).__module__.partition(".")[0] == "psycopg":
             from affidavit.recorder.adapters.own_psycopg import PsycopgSource
@@ -60,6 +74,8 @@ class FactorySource:
         self._of(connection)
         if isinstance(connection, sqlite3.Connection):
             connection.isolation_level = None
+            connection.execute(f"PRAGMA busy_timeout = {round(BUSY_SECONDS * 1_000)}")
+            connection.execute("PRAGMA synchronous = FULL")
         else:
             connection.autocommit = True
         return connection

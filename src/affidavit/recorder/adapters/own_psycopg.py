@@ -26,6 +26,7 @@ class PsycopgSource:
     """
 
     dialect = "postgresql"
+    keeps = True
 
     def __init__(self, url: str, schema: str) -> None:
         self._url = url

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.pool import NullPool
 
 from affidavit.core.row import Recorded
 from affidavit.core.statement import Steps
@@ -61,10 +62,12 @@ class EngineSource:
     """
 
     dialect = "postgresql"
+    keeps = True
 
     def __init__(self, engine: Engine, schema: str) -> None:
-        # The creator that the app's pool was made with: its arguments, events and secrets, in another pool.
-        self._engine = Engine(engine.pool.recreate(), engine.dialect, engine.url)
+        # The creator that the app's pool was made with: its arguments, events and secrets, without its limit.
+        pool = NullPool(engine.pool._creator, dialect=engine.dialect, _dispatch=engine.pool.dispatch)
+        self._engine = Engine(pool, engine.dialect, engine.url)
         self._schema = schema
 
     def connect(self) -> Connection:

@@ -23,13 +23,15 @@ class SqliteSource:
     """
 
     dialect = "sqlite"
+    keeps = True
 
     def __init__(self, path: Path, patience: float) -> None:
-        self.path = path
+        self.path = path.absolute()
         self._patience = patience
 
     def connect(self) -> sqlite3.Connection:
         """A new connection, whose commits are on the disk."""
+        connection = None
         try:
             connection = sqlite3.connect(
                 f"file:{quote(str(self.path))}?mode=rw",
@@ -40,6 +42,8 @@ class SqliteSource:
             )
             connection.execute("PRAGMA synchronous = FULL")
         except sqlite3.Error as error:
+            if connection is not None:
+                connection.close()
             raise explained(error) from error
         return connection
 
