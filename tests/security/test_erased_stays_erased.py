@@ -11,11 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from affidavit.access.operator import local_credential
 from affidavit.config import Settings
 from affidavit.core.event import Actor
+from affidavit.log.erasure.account import ACCOUNT
 from affidavit.recorder.intake import Rights
 from affidavit.testing.postgres import PostgresEngine
 from affidavit.wiring import open_store, reapply_manifests
+from affidavit.wiring.log import recorder, reopen_log
 from tests.e2e.program import Program
 from tests.erased import ACME, House, leaks, leaks_in_tables
 from tests.faults.load import Client, eventually
@@ -107,6 +110,44 @@ def test_a_restored_postgresql_database_is_erased_again_and_says_so(
     store.close()
     assert redacted == {first: ("actor",), second: ("actor",), third: ()}
     assert leaks_in_tables(restored, CANARY) == []
+    engine.close()
+
+
+def test_what_waited_for_its_leaf_is_accounted_for_in_a_new_incarnation(
+    tmp_path: Path, postgres: Server
+) -> None:
+    """Restored, erased again before it had a leaf, log reopened: its new tree explains what is missing."""
+    engine = PostgresEngine(postgres, clock=None)
+    house = House(tmp_path / "data", engine.create())
+    house.record(reason="kept")
+    house.seal()
+    waited = house.record(actor=person(), metadata={"n": 2})
+    house.close()
+    restored = copied(postgres, house)
+    house.open()
+    house.record(reason="lost with the backup")
+    house.erase(CANARY)
+    house.close()
+    again = House(house.folder, restored)
+    for _ in range(5):
+        again.work()  # the row gets a leaf that the guard does not let anybody sign
+    assert again.find(waited).redacted == ("actor",)
+    (task,) = [each for each in again.instance.tasks.open() if each.kind == ACCOUNT]
+    instance = again.instance
+    record = recorder(instance.database, instance.access_events, local_credential("kim"))
+    again.upkeep.close()
+    (reopened,) = reopen_log(instance.engine, instance.database, record)
+    assert reopened.origin.endswith("/2")
+    again.close()
+    again.open()
+    done = again.finish(task)
+    assert (done.state, done.outcome and done.outcome["events"]) == ("done", 1), done
+    again.seal()
+    findings = again.fsck().total()
+    assert findings.exit_code == 0, findings.failures
+    assert findings.redacted == 1
+    assert leaks_in_tables(restored, CANARY) == []
+    again.close()
     engine.close()
 
 

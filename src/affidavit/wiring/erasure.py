@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,15 +13,16 @@ from affidavit.access.operator import local_credential
 from affidavit.core.cursor import Position
 from affidavit.core.event import Actor
 from affidavit.core.filter import Condition, Filter
-from affidavit.core.manifest import CITED_BY, ERASURE, cites
+from affidavit.core.manifest import CITED_BY, ERASURE, cites, parse_manifest
 from affidavit.core.strict import json_of
 from affidavit.errors import LogError, StorageError
+from affidavit.log.erasure.account import ACCOUNT, Account, request_for
 from affidavit.log.erasure.erase import Eraser, citing_facts
 from affidavit.log.erasure.reapply import Reapplied, reapply
 from affidavit.log.erasure.registry import Registry
 from affidavit.log.erasure.requests import ERASE
 from affidavit.log.signatures import check_signature
-from affidavit.log.tasks import TaskFunction
+from affidavit.log.tasks import TaskFunction, new_task
 from affidavit.storage.log import Alarm, Manifest, ManifestStore
 from affidavit.storage.redaction import Redactor
 from affidavit.storage.tasks import TaskStore
@@ -75,7 +77,14 @@ def erasure_kinds(
         registry=registry_of(engine, database, redactor),
         clock=clock,
     )
-    return {ERASE: eraser.run}
+    account = Account(
+        database.events,
+        database.log,
+        manifests=(GuardedManifests(engine), log),
+        keys=key_file(engine.settings).load,
+        audit=audit,
+    )
+    return {ERASE: eraser.run, ACCOUNT: account.run}
 
 
 def reapply_manifests(where: Where, database: Database) -> list[Reapplied]:
@@ -150,8 +159,10 @@ def settle_manifests(
     """
     stored = {manifest.hash for manifest in writer.manifests()}
     citing: dict[str, list[Mapping[str, Any]]] = {}
-    for manifest, changed, problem in answers:
+    for manifest, changed, problem, waiting in answers:
         shown = manifest.hash.hex()
+        if waiting:
+            _account_for(manifest, waiting, database.tasks)
         if problem is not None:
             text = f"A manifest of the guard could not be applied: {problem}."
             writer.sound(Alarm("manifest_not_applied", shown, clock(), text))
@@ -174,6 +185,16 @@ def settle_manifests(
                     facts=facts,
                 )
             )
+
+
+def _account_for(manifest: Manifest, waiting: Mapping[bytes, Sequence[str]], tasks: TaskStore) -> None:
+    """Have it looked at, once these rows have their leaves, whether the manifest explains them there."""
+    request = request_for(parse_manifest(manifest.body).origin, waiting)
+    if any(task.kind == ACCOUNT and task.request == request for task in tasks.open()):
+        return
+    tasks.add(
+        new_task(ACCOUNT, manifest.organization, request, by="affidavit", now=clock(), entropy=os.urandom)
+    )
 
 
 def _citing(database: Database, organization: str) -> list[Mapping[str, Any]]:

@@ -66,17 +66,27 @@ def make_manifests(
     log: LogStore,
     keys: LogKeys,
     made_at: int,
+    gone: bool = False,
 ) -> Generator[None, None, list[Manifest]]:
     """One signed manifest for each tree in which a hit stands, that of the newest tree last.
 
     An event that is not what its leaf says is never erased: an insider must not be able to edit a row and
     then have the proof of it taken away.
 
+    Args:
+        hits: what goes of which event.
+        organization: whose.
+        events: reads rows.
+        log: the trees.
+        keys: that sign.
+        made_at: microseconds since 1970 UTC.
+        gone: whether the groups went already, so that only their digests are left.
+
     Raises:
         LogMismatch: an event is not what was sealed.
     """
     trees = {tree.number: tree for tree in log.trees(organization)}
-    gone: dict[int, list[tuple[int, tuple[str, ...], dict[str, str]]]] = {}
+    going_of: dict[int, list[tuple[int, tuple[str, ...], dict[str, str]]]] = {}
     remaining = iter(hits)
     while piece := list(islice(remaining, PIECE)):
         groups = {hit.seq: hit.groups for hit in piece}
@@ -90,13 +100,13 @@ def make_manifests(
             digests = _digests(row, tree, place.hash)
             if digests is None:
                 continue  # sealed as invalid: nothing of it can go, and the search will name it
-            going = tuple(group for group in groups[row.seq] if _text(row, group) is not None)
+            going = tuple(group for group in groups[row.seq] if (_text(row, group) is None) == gone)
             if going:
-                gone.setdefault(tree.number, []).append((place.index, going, digests))
+                going_of.setdefault(tree.number, []).append((place.index, going, digests))
         yield
     return [
-        _signed(trees[number], sorted(gone[number], key=lambda each: each[0]), keys, made_at)
-        for number in sorted(gone, key=lambda number: trees[number].incarnation)
+        _signed(trees[number], sorted(going_of[number], key=lambda each: each[0]), keys, made_at)
+        for number in sorted(going_of, key=lambda number: trees[number].incarnation)
     ]
 
 

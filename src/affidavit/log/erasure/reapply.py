@@ -8,7 +8,8 @@ that wait for their leaf, the place that they are about to get counts if the man
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from affidavit.core.leaf import LEAF_GROUPS
@@ -34,11 +35,13 @@ class Reapplied(NamedTuple):
         manifest: which.
         events: how many events lost a value again; 0 where nothing had come back.
         problem: why it could not be applied everywhere, ``None`` where it could.
+        waiting: id to groups of the events that it took them from before they had a leaf.
     """
 
     manifest: Manifest
     events: int
     problem: str | None
+    waiting: Mapping[bytes, tuple[str, ...]] = MappingProxyType({})
 
 
 def reapply(
@@ -75,7 +78,7 @@ def reapply(
         changed = sum(
             redactor.redact("erasure", manifest.hash.hex(), redactions) for redactions in applied.pieces()
         )
-        answers.append(Reapplied(manifest, changed, applied.problem))
+        answers.append(Reapplied(manifest, changed, applied.problem, applied.waiting))
     return answers
 
 
@@ -104,6 +107,7 @@ class _Application:
         _, self._hex, incarnation = body.origin.rsplit("/", 2)
         self._tree = log.tree(self._hex, int(incarnation))
         self.problem: str | None = None
+        self.waiting: dict[bytes, tuple[str, ...]] = {}
 
     def pieces(self) -> list[list[Redaction]]:
         """What still has a value that the manifest took."""
@@ -111,7 +115,9 @@ class _Application:
         if self._tree is not None:
             walk = covered(self._body, self._tree, events=self._events, log=self._log)
             found.extend(self._redactions(piece) for piece in walk)
-        found.append(self._redactions(self._waiting()))
+        waiting = self._waiting()
+        self.waiting = {each.id: each.groups for each in waiting}
+        found.append(self._redactions(waiting))
         return [piece for piece in found if piece]
 
     def _redactions(self, piece: Sequence[Covered]) -> list[Redaction]:
