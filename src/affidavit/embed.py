@@ -221,6 +221,11 @@ class Audit:
                 self._now = Now(self.recorder, OwnConnections(source), spool)
             return self._now
 
+    def close(self) -> None:
+        """Close the connections and the spool of :meth:`record_now`; the next use opens them again."""
+        if self._now is not None:
+            self._now.close()
+
     def register(self, cls: type, *, type: str, id: Attribute = "id", name: Attribute | None = None) -> None:
         """Say what resource the objects of a class are.
 

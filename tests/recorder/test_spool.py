@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ def bodies(spool: Spool) -> list[bytes]:
     return [entry.body for entry in spool.take(10_000)]
 
 
-def in_child(work: Callable[[], None]) -> int:
+def in_child(work: Callable[[], object]) -> int:
     """Fork, work in the child, and end it without any clean-up; its exit code."""
     process = os.fork()
     if process == 0:
@@ -171,7 +172,7 @@ def test_a_fork_waits_for_a_thread_that_writes(tmp_path: Path) -> None:
     thread.start()
     try:
         for number in range(5):
-            assert in_child(lambda: spool.put([f"c{number}".encode()]) and None) == 0
+            assert in_child(partial(spool.put, [f"c{number}".encode()])) == 0
     finally:
         ended.set()
         thread.join()
@@ -228,7 +229,7 @@ def test_a_file_that_is_no_spool_is_named(tmp_path: Path) -> None:
         Spool(broken / "below" / "spool.db").put([b"x"])
 
 
-def _fill_disk(path: str, result: multiprocessing.Queue[object]) -> None:
+def _fill_disk(path: str, result: multiprocessing.Queue[tuple[int, str]]) -> None:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     spool = Spool(Path(path))
     spool.put([b"first"])
@@ -247,10 +248,10 @@ def _fill_disk(path: str, result: multiprocessing.Queue[object]) -> None:
 def test_a_file_that_cannot_grow_refuses_what_does_not_fit(tmp_path: Path) -> None:
     """A clear error, exactly the entries that were taken, and the same spool works again with space."""
     context = multiprocessing.get_context("spawn")
-    result: multiprocessing.Queue[object] = context.Queue()
+    result: multiprocessing.Queue[tuple[int, str]] = context.Queue()
     process = context.Process(target=_fill_disk, args=(str(tmp_path / "spool.db"), result))
     process.start()
-    taken, message = result.get(timeout=60)  # type: ignore[misc]
+    taken, message = result.get(timeout=60)
     process.join(30)
     assert "spool.db failed" in message
     assert 1 < taken < 100

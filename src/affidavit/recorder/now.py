@@ -106,6 +106,12 @@ class Now:
             if not self._may_wait(error):
                 _logger.exception("Events wait in the spool %s and cannot be stored", self._path())
 
+    def close(self) -> None:
+        """Close connections and spool; what waits stays."""
+        self._own.close()
+        if self.spool is not None:
+            self.spool.close()
+
     def _path(self) -> object:
         return self.spool.path if self.spool is not None else None
 
