@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import inspect
 import os
+import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar, Unpack
+from typing import Any, ParamSpec, TypeVar, Unpack, overload
 
 from affidavit.catalogs import ready_made
 from affidavit.core.catalog import Catalog, CatalogSet, EventType
@@ -31,6 +32,7 @@ from affidavit.recorder.own import OwnConnections
 from affidavit.recorder.recorder import Recorder
 from affidavit.recorder.registered import Attribute
 from affidavit.recorder.spool import Spool
+from affidavit.recorder.targets import AwaitedConnection, BlockingConnection, Unit
 
 __all__ = ["Audit", "anonymous", "system"]
 
@@ -90,6 +92,19 @@ class Audit:
             allow_import=allow_import,
         )
 
+    @overload
+    def record(self, target: Unit, action: str | EventType, /, **fields: Unpack[Fields]) -> None: ...
+
+    @overload
+    def record(
+        self, target: AwaitedConnection, action: str | EventType, /, **fields: Unpack[Fields]
+    ) -> Awaitable[list[Recorded]]: ...
+
+    @overload
+    def record(
+        self, target: BlockingConnection, action: str | EventType, /, **fields: Unpack[Fields]
+    ) -> list[Recorded]: ...
+
     def record(
         self, target: Any, action: str | EventType, /, **fields: Unpack[Fields]
     ) -> list[Recorded] | Awaitable[list[Recorded]] | None:
@@ -107,7 +122,8 @@ class Audit:
         Raises:
             InvalidEvent: the actor is missing, or a rule is broken; nothing was written.
             TypeError: the action came first, or a keyword is no field.
-            WrongTransaction: the target cannot be recorded with.
+            WrongTransaction: the target cannot be recorded with: it is closed, has no transaction that the
+                event could belong to, or ends it in two phases.
         """
         adapter = adapter_of(target)
         return adapter.record(self.recorder, target, [self.recorder.said(action, fields)], self._schema)
@@ -226,16 +242,35 @@ class Audit:
         if self._now is not None:
             self._now.close()
 
-    def register(self, cls: type, *, type: str, id: Attribute = "id", name: Attribute | None = None) -> None:
+    def register(
+        self,
+        cls: type,
+        *,
+        type: str,
+        id: Attribute = "id",
+        name: Attribute | None = None,
+        exclude: Collection[str] = (),
+        mask: Collection[str] = (),
+    ) -> None:
         """Say what resource the objects of a class are.
+
+        Where SQLAlchemy has the class, an event about an object takes what the ORM changed of it since the
+        transaction, or the savepoint, began: call this before the session writes.
 
         Args:
             cls: of the app.
             type: of the resource, such as ``team``.
             id: attribute, or a function of the object.
             name: the same; ``None`` where there is none.
+            exclude: fields that no event shows.
+            mask: fields whose values no event shows, beside those whose names look like a secret.
         """
-        self.recorder.registered.add(cls, type=type, id=id, name=name)
+        self.recorder.registered.add(cls, type=type, id=id, name=name, exclude=exclude, mask=mask)
+        if "sqlalchemy.orm" in sys.modules:
+            from affidavit.recorder.adapters.sessions import use, watch
+
+            use(self.recorder)
+            watch(cls)
 
     def context(self, **fields: Unpack[ContextFields]) -> AbstractContextManager[contexts.Context]:
         """Fields of all events recorded within the block; see :func:`affidavit.recorder.context.context`."""

@@ -19,8 +19,9 @@ class Sqlite3Adapter:
 
     def record(self, recorder: Recorder, target: Any, said: Sequence[Said], schema: str) -> list[Recorded]:  # noqa: ARG002
         """See :class:`affidavit.recorder.adapters.dispatch.Adapter`."""
-        from affidavit.recorder.adapters.sqlite import Sqlite3Driver
+        from affidavit.recorder.adapters.sqlite import Sqlite3Driver, check_transaction
 
+        check_transaction(target)
         return drive(Sqlite3Driver(target), _steps(recorder, said, "sqlite"))
 
 
@@ -35,8 +36,9 @@ class AiosqliteAdapter:
         schema: str,  # noqa: ARG002
     ) -> Awaitable[list[Recorded]]:
         """See :class:`affidavit.recorder.adapters.dispatch.Adapter`."""
-        from affidavit.recorder.adapters.sqlite import AiosqliteDriver
+        from affidavit.recorder.adapters.sqlite import AiosqliteDriver, check_transaction
 
+        check_transaction(target)
         return drive_async(AiosqliteDriver(target), _steps(recorder, said, "sqlite"))
 
 
@@ -45,8 +47,9 @@ class PsycopgAdapter:
 
     def record(self, recorder: Recorder, target: Any, said: Sequence[Said], schema: str) -> list[Recorded]:
         """See :class:`affidavit.recorder.adapters.dispatch.Adapter`."""
-        from affidavit.recorder.adapters.psycopg import PsycopgDriver
+        from affidavit.recorder.adapters.psycopg import PsycopgDriver, check_transaction
 
+        check_transaction(target)
         return drive(
             PsycopgDriver(target, schema),
             _steps(recorder, said, "postgresql"),
@@ -60,8 +63,9 @@ class AsyncPsycopgAdapter:
         self, recorder: Recorder, target: Any, said: Sequence[Said], schema: str
     ) -> Awaitable[list[Recorded]]:
         """See :class:`affidavit.recorder.adapters.dispatch.Adapter`."""
-        from affidavit.recorder.adapters.psycopg import AsyncPsycopgDriver
+        from affidavit.recorder.adapters.psycopg import AsyncPsycopgDriver, check_transaction
 
+        check_transaction(target)
         return drive_async(
             AsyncPsycopgDriver(target, schema),
             _steps(recorder, said, "postgresql"),

@@ -5,39 +5,46 @@ from __future__ import annotations
 from typing import Any
 
 import psycopg
+from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 
 from affidavit.core.statement import Answer, Statement, written
-from affidavit.errors import (
-    FieldError,
-    IdConflict,
-    InvalidEvent,
-    SchemaMissing,
-    StorageReadOnly,
-)
+from affidavit.errors import WrongTransaction
+from affidavit.recorder.adapters.refusals import refusal
 
-__all__ = ["AsyncPsycopgDriver", "PsycopgDriver", "explained"]
+__all__ = ["AsyncPsycopgDriver", "PsycopgDriver", "check_transaction", "explained"]
 
 
 def explained(error: psycopg.Error) -> Exception:
     """Our error where the function refused, or where the driver's says too little; else the same one."""
     diag = error.diag
-    if error.sqlstate == "YA422":
-        broken = FieldError(diag.column_name or "", diag.constraint_name or "", diag.message_primary or "")
-        return InvalidEvent((broken,), diag.message_primary)
-    if error.sqlstate == "YA409":
-        broken = FieldError(diag.column_name or "", diag.constraint_name or "", diag.message_primary or "")
-        return IdConflict(diag.message_primary, (broken,))
-    if isinstance(error, psycopg.errors.UndefinedFunction | psycopg.errors.InvalidSchemaName):
-        return SchemaMissing(
-            "The database has no function affidavit_record_v1 in the schema of this Audit; run: affidavit"
-            f" migrate ({diag.message_primary})"
+    ours = refusal(
+        error.sqlstate,
+        diag.message_primary or str(error),
+        field=diag.column_name or "",
+        rule=diag.constraint_name or "",
+    )
+    return error if ours is None else ours
+
+
+def check_transaction(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:
+    """Raise where an event would not share the fate of the change.
+
+    Raises:
+        WrongTransaction: the connection is closed, or commits each statement by itself, or its transaction
+            ends in two phases.
+    """
+    if connection.closed:
+        raise WrongTransaction("The connection is closed; nothing was recorded.")
+    if connection.autocommit and connection.info.transaction_status == TransactionStatus.IDLE:
+        raise WrongTransaction(
+            "The connection is in autocommit mode and in no transaction that the event could belong to: use"
+            " connection.transaction() or audit.record_now()."
         )
-    if isinstance(error, psycopg.errors.InsufficientPrivilege):
-        return StorageReadOnly(
-            f"The database role may not record ({diag.message_primary}); GRANT affidavit_writer TO it."
+    if getattr(connection, "_tpc", None) is not None:  # psycopg has no public way to ask
+        raise WrongTransaction(
+            "Events cannot be recorded in a two-phase transaction: its parts commit apart."
         )
-    return error
 
 
 class PsycopgDriver:
@@ -61,7 +68,9 @@ class PsycopgDriver:
                 cursor.execute(written(statement.sql, "%s", self._schema).encode(), statement.parameters)
                 return Answer(cursor.fetchall() if statement.returns else (), cursor.rowcount)
         except psycopg.Error as error:
-            raise explained(error) from error
+            if (ours := explained(error)) is error:
+                raise
+            raise ours from error
 
 
 class AsyncPsycopgDriver:
@@ -82,4 +91,6 @@ class AsyncPsycopgDriver:
                 )
                 return Answer(await cursor.fetchall() if statement.returns else (), cursor.rowcount)
         except psycopg.Error as error:
-            raise explained(error) from error
+            if (ours := explained(error)) is error:
+                raise
+            raise ours from error

@@ -1,0 +1,360 @@
+"""SQLAlchemy's sessions: an event waits until the flush or commit that follows.
+
+By then the id of a new object is known. It is written on the session's own connection, all that waits in one
+statement. Only what the ORM has in memory is looked at: no query is made and no attribute is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import event, table, update
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import InvalidRequestError, UnboundExecutionError
+from sqlalchemy.orm import Session, SessionTransaction, object_session
+
+from affidavit.core.event import MAX_BATCH, Resource
+from affidavit.errors import FieldError, InvalidEvent, WrongTransaction
+from affidavit.recorder.adapters.histories import Changed, Histories, Kind, flushed
+from affidavit.recorder.adapters.mapped import is_mapped, mapped, peek, state_of
+from affidavit.recorder.adapters.sqlalchemy import AUTOCOMMIT, write
+from affidavit.recorder.fields import Said
+from affidavit.recorder.recorder import Recorder
+
+__all__ = ["SessionAdapter", "Waiting", "install", "on_flush", "watch"]
+
+_KEY = "affidavit.recorder.queue"
+_UNKNOWN = Resource(type="unknown", id="unknown")
+_OURS = update(table("affidavit_events"))
+"""Lets a session that routes by the kind of statement choose the database that is written to."""
+
+Captured = Callable[[Session, Sequence[tuple[Kind, object, Changed]]], list["Waiting"]]
+_captures: list[Captured] = []
+
+
+class Waiting(NamedTuple):
+    """An event that its session has yet to write.
+
+    Attributes:
+        recorder: makes its row.
+        said: what is recorded.
+        schema: of our tables on PostgreSQL.
+        transaction: the root or savepoint in which it was recorded; ``None``: the one that is flushed.
+    """
+
+    recorder: Recorder
+    said: Said
+    schema: str
+    transaction: SessionTransaction | None = None
+
+
+class SessionAdapter:
+    """``Session`` and ``AsyncSession``: the same call for both, because it does no I/O."""
+
+    def record(self, recorder: Recorder, target: Any, said: Sequence[Said], schema: str) -> None:
+        """See :class:`affidavit.recorder.adapters.dispatch.Adapter`."""
+        session = _session_of(target)
+        install()
+        transaction = _transaction(session)
+        use(recorder)
+        for each in said:
+            recorder.check([recorder.draft(each, lambda value: recorder.describe(value) or _pending(value))])
+        queue = _queue_of(session)
+        waiting = [Waiting(recorder, each, schema, transaction) for each in said]
+        if queue.committing is transaction:  # a listener of the commit itself; nothing would write it later
+            queue.write(session, waiting)
+        else:
+            queue.waiting += waiting
+
+
+def use(recorder: Recorder) -> None:
+    """Let a recorder describe mapped objects."""
+    recorder.registered.find_by(mapped)
+    recorder.registered.read_by(peek)
+
+
+def _session_of(target: Any) -> Session:
+    if isinstance(target, Session):
+        return target
+    if hasattr(target, "registry") and callable(target):
+        return _session_of(target())  # scoped_session and its async brother
+    inner: Session = target.sync_session
+    return inner
+
+
+def _transaction(session: Session) -> SessionTransaction:
+    """The savepoint or transaction that the session is in; one is begun, as any statement would.
+
+    Raises:
+        WrongTransaction: there can be none that keeps the promise.
+    """
+    if session.twophase:
+        raise WrongTransaction(
+            "Events cannot be recorded in a two-phase session: its parts commit one after the other."
+        )
+    if not session.is_active and session.in_transaction():
+        raise WrongTransaction(
+            "The session's transaction has failed; roll it back first. Nothing was recorded."
+        )
+    bind = session.bind
+    if isinstance(bind, Engine) and bind.get_execution_options().get("isolation_level") == "AUTOCOMMIT":
+        raise WrongTransaction(AUTOCOMMIT)
+    current = _boundary(session)
+    if current is not None:
+        return current
+    if not session.autobegin:
+        raise WrongTransaction("The session has not begun a transaction; call session.begin() first.")
+    try:
+        return session.begin()
+    except InvalidRequestError as error:
+        raise WrongTransaction(f"The session cannot be recorded with: {error}") from error
+
+
+def _boundary(session: Session) -> SessionTransaction | None:
+    return session.get_nested_transaction() or session.get_transaction()
+
+
+def _pending(value: object) -> Resource | None:
+    """What stands for a new object until it has its id."""
+    return _UNKNOWN if is_mapped(value) else None
+
+
+def _objects(said: Said) -> list[object]:
+    found = [said.fields.get("resource"), *said.fields.get("resources", ())]
+    return [one for one in found if one is not None and is_mapped(one)]
+
+
+class _Queue:
+    """What a session has yet to write, and what its flushes have written."""
+
+    __slots__ = ("committing", "histories", "touched", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting: list[Waiting] = []
+        self.touched: list[tuple[Kind, object]] = []
+        self.histories = Histories()
+        self.committing: SessionTransaction | None = None
+
+    def due(self, transaction: SessionTransaction | None) -> list[Waiting]:
+        """What was recorded in this very transaction or savepoint: in an inner one it could be undone."""
+        return [each for each in self.waiting if each.transaction is transaction]
+
+    def write_due(self, session: Session, transaction: SessionTransaction | None, *, all: bool) -> None:
+        """Write what is due; unless all of it is asked for, a new object may still come into the session."""
+        due = self.due(transaction)
+        if not all:
+            due = [each for each in due if all_known(each)]
+        if not due:
+            return
+        self.write(session, due)
+        written = {id(each) for each in due}
+        self.waiting = [each for each in self.waiting if id(each) not in written]
+
+    def write(self, session: Session, waiting: Sequence[Waiting]) -> None:
+        """Write events, one statement for each recorder and database, at most 1,000 events long."""
+        places: dict[tuple[int, str, Connection], list[Waiting]] = {}
+        for each in waiting:
+            place = (id(each.recorder), each.schema, _connection(session, each))
+            places.setdefault(place, []).append(each)
+        for (_recorder, schema, connection), own in places.items():
+            said = [self._completed(each) for each in own]
+            for start in range(0, len(said), MAX_BATCH):
+                write(connection, own[0].recorder, said[start : start + MAX_BATCH], schema)
+
+    def _completed(self, waiting: Waiting) -> Said:
+        """With the changes of the object that it speaks of, where the caller gave none."""
+        said, registered = waiting.said, waiting.recorder.registered
+        for one in _objects(said):
+            if registered.describe(one) is None:
+                raise _no_id(one)
+        one = said.fields.get("resource")
+        if one is None or "changes" in said.fields:
+            return said
+        changes = registered.shown(type(one), self.histories.of(one))
+        return said._replace(fields={**said.fields, "changes": changes}) if changes else said
+
+
+def all_known(waiting: Waiting) -> bool:
+    """Whether all objects that an event speaks of have their ids."""
+    return all(waiting.recorder.describe(one) is not None for one in _objects(waiting.said))
+
+
+def _no_id(one: object) -> InvalidEvent:
+    name = type(one).__name__
+    sentence = f"the {name} has no id: it was not added to the session, or not flushed"
+    return InvalidEvent((FieldError("/resource", "id", sentence, name),))
+
+
+def _queue_of(session: Session) -> _Queue:
+    queue: _Queue | None = session.info.get(_KEY)
+    if queue is None:
+        queue = session.info[_KEY] = _Queue()
+    return queue
+
+
+def _connection(session: Session, waiting: Waiting) -> Connection:
+    """The session's connection to the database of the object that an event speaks of.
+
+    Raises:
+        WrongTransaction: the session has several databases, and nothing says which.
+    """
+    arguments: dict[str, Any] = {"clause": _OURS}
+    for one in _objects(waiting.said):
+        state = state_of(one)
+        if state is not None:
+            arguments["mapper"] = state.mapper
+            break
+    try:
+        bind = session.get_bind(**arguments)
+    except UnboundExecutionError:
+        bind = _only_bind(session)
+    nested = session.get_nested_transaction()
+    if nested is not None and waiting.transaction is not nested and waiting.transaction is not None:
+        return waiting.transaction.connection(None, bind=bind)
+    return session.connection(bind_arguments={"bind": bind})
+
+
+def _only_bind(session: Session) -> Engine | Connection:
+    mappers = {
+        state.mapper
+        for one in (*session.new, *session.dirty, *session.deleted, *session.identity_map.values())
+        if (state := state_of(one)) is not None
+    }
+    binds = {session.get_bind(mapper) for mapper in mappers}
+    if len(binds) == 1:
+        return binds.pop()
+    raise WrongTransaction(
+        "The session has several databases, and nothing says which one the event belongs to: name a mapped"
+        " object as its resource, or record with session.connection(...)."
+    )
+
+
+def _after_flush(session: Session, _context: object) -> None:
+    queue: _Queue | None = session.info.get(_KEY)
+    if queue is None:
+        return
+    transaction = _boundary(session)
+    due = queue.due(transaction)
+    touched, queue.touched = _all_touched(session, queue, due), []
+    if touched and transaction is not None:
+        seen = [(kind, one, flushed(one, kind)) for kind, one in touched]
+        for _kind, one, changed in seen:
+            queue.histories.add(transaction, one, changed)
+        for capture in _captures:
+            queue.waiting += [each._replace(transaction=transaction) for each in capture(session, seen)]
+    queue.write_due(session, transaction, all=False)
+
+
+def _all_touched(session: Session, queue: _Queue, due: Sequence[Waiting]) -> list[tuple[Kind, object]]:
+    """What the flush touched of watched classes, and the objects that events speak of."""
+    first: dict[int, tuple[Kind, object]] = {}
+    for kind, one in queue.touched:
+        first.setdefault(id(one), (kind, one))
+    touched, known = list(first.values()), set(first)
+    for one in (one for each in due for one in _objects(each.said)):
+        if id(one) not in known:
+            known.add(id(one))
+            if one in session.new:
+                touched.append(("create", one))
+            elif one in session.deleted:
+                touched.append(("delete", one))
+            elif one in session.dirty:
+                touched.append(("update", one))
+    return touched
+
+
+def _before_commit(session: Session) -> None:
+    queue = _queue_of(session)
+    transaction = _boundary(session)
+    if queue.waiting:
+        session.flush()
+        queue.write_due(session, transaction, all=True)
+    queue.committing = transaction
+
+
+def _after_create(session: Session, transaction: SessionTransaction) -> None:
+    """Before a savepoint is set, what was recorded outside of it is written, or it would go with it."""
+    queue: _Queue | None = session.info.get(_KEY)
+    if queue is not None and queue.waiting and transaction.nested:
+        queue.write_due(session, _boundary_of(transaction.parent), all=False)
+
+
+def _boundary_of(transaction: SessionTransaction | None) -> SessionTransaction | None:
+    while transaction is not None and not transaction.nested and transaction.parent is not None:
+        transaction = transaction.parent
+    return transaction
+
+
+def _after_commit(session: Session) -> None:
+    queue: _Queue | None = session.info.get(_KEY)
+    transaction = _boundary(session)
+    if queue is None or transaction is None:
+        return
+    around = _boundary_of(transaction.parent)
+    if around is None:
+        if queue.waiting:
+            raise WrongTransaction(f"A transaction was committed without {len(queue.waiting)} of its events.")
+        return
+    queue.histories.released(transaction, around)
+    queue.waiting = [
+        each._replace(transaction=around) if each.transaction is transaction else each
+        for each in queue.waiting
+    ]
+
+
+def _after_end(session: Session, transaction: SessionTransaction) -> None:
+    """What is left of it by now was undone."""
+    queue: _Queue | None = session.info.get(_KEY)
+    if queue is None:
+        return
+    queue.touched.clear()
+    queue.waiting = [each for each in queue.waiting if each.transaction is not transaction]
+    queue.histories.ended(transaction)
+    if queue.committing is transaction:
+        queue.committing = None
+
+
+_watched: set[type] = set()
+
+
+def watch(cls: type) -> None:
+    """Keep what each flush writes of the objects of a class, and of those that inherit from it."""
+    install()
+    if cls in _watched:
+        return
+    _watched.add(cls)
+    for name, kind in (("after_insert", "create"), ("after_update", "update"), ("after_delete", "delete")):
+        event.listen(cls, name, _touching(kind), propagate=True)  # type: ignore[arg-type]
+
+
+def _touching(kind: Kind) -> Callable[[object, Connection, object], None]:
+    def touched(_mapper: object, _connection: Connection, one: object) -> None:
+        session = object_session(one)
+        if session is not None:
+            _queue_of(session).touched.append((kind, one))
+
+    return touched
+
+
+def on_flush(capture: Captured) -> None:
+    """Ask this, after each flush, for the events of what it wrote."""
+    install()
+    if capture not in _captures:
+        _captures.append(capture)
+
+
+_installed = False
+
+
+def install() -> None:
+    """Once a process, for all sessions; those that record nothing pay for a look into a dictionary."""
+    global _installed  # noqa: PLW0603 - the events of a class are global, too
+    if _installed:
+        return
+    _installed = True
+    event.listen(Session, "after_flush", _after_flush)
+    event.listen(Session, "before_commit", _before_commit)
+    event.listen(Session, "after_transaction_create", _after_create)
+    event.listen(Session, "after_transaction_end", _after_end)
+    event.listen(Session, "after_commit", _after_commit)
