@@ -16,12 +16,14 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, Unpack, overload
+from uuid import UUID
 
 from affidavit.catalogs import ready_made
 from affidavit.core.catalog import Catalog, CatalogSet, EventType
 from affidavit.core.event import Actor, Draft
 from affidavit.core.row import Recorded
 from affidavit.recorder import context as contexts
+from affidavit.recorder import threads
 from affidavit.recorder.adapters.dispatch import adapter_of
 from affidavit.recorder.adapters.own import file_of, find_mapped, source_of
 from affidavit.recorder.aio import Aio
@@ -57,6 +59,8 @@ class Audit:
         spool: file in which events of :meth:`record_now` wait while the database is busy or away. Default:
             beside an SQLite file, ``NAME-spool.db``; on PostgreSQL none, then the error is the caller's.
         allow_import: whether events older than 30 days are taken.
+        carry_into_threads: whether threads and executors of this process begin in the context of whoever
+            started them; it patches ``threading.Thread`` and ``ThreadPoolExecutor``, once and for good.
         clock: microseconds since 1970 UTC.
         entropy: that many random bytes.
     """
@@ -71,9 +75,12 @@ class Audit:
         schema: str = "public",
         spool: Path | str | None = None,
         allow_import: bool = False,
+        carry_into_threads: bool = True,
         clock: Callable[[], int] = _clock,
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
+        if carry_into_threads:
+            threads.carry_into_threads()
         self._database = database
         self._schema = schema
         self._spool = Path(spool) if spool is not None else None
@@ -278,7 +285,7 @@ class Audit:
 
     def actor(
         self,
-        id: str | Actor,
+        id: str | int | UUID | Actor,
         *,
         type: str = "user",
         name: str | None = None,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 import msgspec
 from celery.signals import before_task_publish, task_postrun, task_prerun
@@ -20,6 +22,7 @@ _CARRIED: dict[str, type] = {
     "actor": Actor,
     "on_behalf_of": Actor,
     "session": Session,
+    "parent_id": UUID,
     "ip": str,
     "request": Request,
     "trace_id": str,
@@ -27,15 +30,19 @@ _CARRIED: dict[str, type] = {
 }
 """What travels with a task. The agent and the place of the sender stay behind, and a request's parameters."""
 
+_logger = logging.getLogger("affidavit.recorder")
 _installed = False
-_running: dict[str, Any] = {}
+_HELD = "affidavit_block"
+"""Attribute of the running task's request: a retry that runs at once has the same task id."""
 
 
 def install(source: str = "task") -> None:
     """Send the context along with every task, and run every task in the one that it came with.
 
+    Whoever can write to the broker can say who acts: Affidavit believes it as Celery does.
+
     Args:
-        source: channel of what tasks record.
+        source: channel of what tasks record; the first call in a process decides.
     """
     global _installed  # noqa: PLW0603 - the signals are global, too
     if _installed:
@@ -52,23 +59,38 @@ def _send(headers: dict[str, Any] | None = None, **_: Any) -> None:
     if headers is None or context is None or HEADER in headers:
         return
     headers[HEADER] = msgspec.to_builtins(
-        {name: _without_params(value) for name, value in context.known().items() if name in _CARRIED}
+        {
+            name: _without_params(value)
+            for name, value in context.known().items()
+            if name in _CARRIED and value is not None
+        }
     )
 
 
-def _begin(source: str, task_id: str = "", task: Any = None, **_: Any) -> None:
-    came = getattr(task.request, HEADER, None) or (task.request.headers or {}).get(HEADER) or {}
-    fields: dict[str, Any] = {
-        name: msgspec.convert(value, _CARRIED[name]) for name, value in came.items() if name in _CARRIED
-    }
-    held = entered(Context({**fields, "source": source}))
+def _begin(source: str, task: Any = None, **_: Any) -> None:
+    came = getattr(task.request, HEADER, None) or (task.request.headers or {}).get(HEADER)
+    held = entered(Context({**_fields(came), "source": source}))
     held.__enter__()
-    _running[task_id] = held
+    setattr(task.request, _HELD, held)
 
 
-def _end(task_id: str = "", **_: Any) -> None:
-    held = _running.pop(task_id, None)
+def _fields(came: object) -> dict[str, Any]:
+    """What can be understood of the header: an app of another version may have sent it, or anybody."""
+    fields: dict[str, Any] = {}
+    if not isinstance(came, dict):
+        return fields
+    for name in came.keys() & _CARRIED.keys():
+        try:
+            fields[name] = msgspec.convert(came[name], _CARRIED[name])
+        except msgspec.ValidationError as error:
+            _logger.warning("A task came with a context whose %s cannot be understood: %s", name, error)
+    return fields
+
+
+def _end(task: Any = None, **_: Any) -> None:
+    held = getattr(task.request, _HELD, None)
     if held is not None:
+        setattr(task.request, _HELD, None)
         held.__exit__(None, None, None)
 
 

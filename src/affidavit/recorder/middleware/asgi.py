@@ -7,6 +7,7 @@ from typing import Any
 
 from affidavit.recorder.context import Context, entered
 from affidavit.recorder.request import RequestReader
+from affidavit.recorder.requests import REFUSAL, Asked, RequestRecorder
 
 __all__ = ["AuditMiddleware"]
 
@@ -27,6 +28,7 @@ class AuditMiddleware:
         request_id_header: where the request's id stands.
         fill: is told each request and its context before the app is, for what only the app knows, such as the
             organization in a host name.
+        requests: records chosen endpoints.
     """
 
     def __init__(
@@ -37,8 +39,10 @@ class AuditMiddleware:
         source: str = "web",
         request_id_header: str = "x-request-id",
         fill: Filled | None = None,
+        requests: RequestRecorder | None = None,
     ) -> None:
         self._app = app
+        self._requests = requests
         self._reader = RequestReader(
             trusted_proxies=trusted_proxies, source=source, request_id_header=request_id_header
         )
@@ -53,7 +57,9 @@ class AuditMiddleware:
 
         def header(name: str) -> list[str]:
             wanted = name.encode()
-            return [value.decode("latin-1") for key, value in scope["headers"] if key.lower() == wanted]
+            return [
+                value.decode("latin-1") for key, value in scope.get("headers", ()) if key.lower() == wanted
+            ]
 
         context = Context(
             self._reader.fields(
@@ -63,4 +69,62 @@ class AuditMiddleware:
         if self._fill is not None:
             self._fill(scope, context)
         with entered(context):
-            await self._app(scope, receive, send)
+            if self._requests is None or scope["type"] != "http":
+                await self._app(scope, receive, send)
+            else:
+                await _Answer(self._requests, context, scope, send).of(self._app, receive)
+
+
+class _Answer:
+    """The answer to one request, which goes out once that was recorded."""
+
+    def __init__(self, requests: RequestRecorder, context: Context, scope: Scope, send: Send) -> None:
+        self._requests = requests
+        self._context = context
+        self._scope = scope
+        self._send = send
+        self._begun = False
+        self._refused = False
+        # Now: a router moves the root path along.
+        path, root = scope.get("path", ""), scope.get("root_path", "")
+        query = scope.get("query_string", b"").decode("latin-1")
+        self._asked = Asked(
+            scope.get("method", "GET"),
+            path.removeprefix(root) if path.startswith(root + "/") else path,
+            query,
+        )
+
+    async def of(self, app: App, receive: Receive) -> None:
+        """Let the app handle the request."""
+        try:
+            await app(self._scope, receive, self._pass_on)
+        except Exception:
+            if not self._begun:
+                await self._record(500)
+            raise
+        if not self._begun:
+            await self._record(500)
+
+    async def _record(self, status: int) -> bool:
+        self._begun = True
+        return await self._requests.record_async(self._asked, self._context, status, _route(self._scope))
+
+    async def _pass_on(self, message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start" and not self._begun:
+            self._refused = not await self._record(message["status"])
+            if self._refused:
+                headers = [
+                    (b"content-type", b"application/problem+json"),
+                    (b"content-length", str(len(REFUSAL)).encode()),
+                ]
+                await self._send({"type": "http.response.start", "status": 503, "headers": headers})
+                await self._send({"type": "http.response.body", "body": REFUSAL})
+        if not self._refused:
+            await self._send(message)
+
+
+def _route(scope: Scope) -> str | None:
+    """The template that the router took: of Starlette and FastAPI, without what routers around it add."""
+    route = scope.get("route")
+    # A mount has no methods; what it leads to may be no router.
+    return getattr(route, "path", None) if hasattr(route, "methods") else None
