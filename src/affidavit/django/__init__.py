@@ -9,7 +9,7 @@ from typing import Any
 
 __all__ = ["AuditMiddleware", "audit"]
 
-_HOMES = {"audit": "audit", "AuditMiddleware": "middleware"}
+_HOMES = {"audit": "recording", "AuditMiddleware": "middleware"}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,2 @@
-from affidavit.django.audit import DjangoAudit
 from affidavit.django.middleware import AuditMiddleware as AuditMiddleware
-
-audit: DjangoAudit
+from affidavit.django.recording import audit as audit

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from django.apps import AppConfig
+from importlib import import_module
+
+from django.apps import AppConfig, apps
 
 __all__ = ["AffidavitConfig"]
 
@@ -13,3 +15,12 @@ class AffidavitConfig(AppConfig):  # type: ignore[misc]
     name = "affidavit.django"
     label = "affidavit"
     verbose_name = "Audit log"
+
+    def ready(self) -> None:
+        """Hear who signs in and out, in a project that has users."""
+        if apps.is_installed("django.contrib.auth"):
+            from affidavit.django.people import signed
+
+            signals = import_module("django.contrib.auth.signals")
+            signals.user_logged_in.connect(signed, dispatch_uid="affidavit")
+            signals.user_logged_out.connect(signed, dispatch_uid="affidavit")

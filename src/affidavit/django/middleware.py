@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
-from django.conf import settings
 
 from affidavit.core.event import Actor, Session
+from affidavit.django.people import actor_of, user_of
+from affidavit.django.settings import given
 from affidavit.recorder.context import Context, entered
-from affidavit.recorder.fields import anonymous
 from affidavit.recorder.request import RequestReader, headers_of
 
 __all__ = ["AuditMiddleware"]
@@ -21,7 +21,7 @@ class AuditMiddleware:
 
     The user is looked at when the first event asks who acted: a request that records nothing costs no query.
 
-    ``AFFIDAVIT_TRUSTED_PROXIES`` in the settings names the proxies whose ``X-Forwarded-For`` is believed.
+    ``AFFIDAVIT["trusted_proxies"]`` names the proxies whose ``X-Forwarded-For`` is believed.
     """
 
     sync_capable = True
@@ -29,7 +29,7 @@ class AuditMiddleware:
 
     def __init__(self, get_response: Callable[[Any], Any]) -> None:
         self._get_response = get_response
-        self._reader = RequestReader(trusted_proxies=getattr(settings, "AFFIDAVIT_TRUSTED_PROXIES", ()))
+        self._reader = RequestReader(trusted_proxies=given().get("trusted_proxies", ()))
         self._is_async = iscoroutinefunction(get_response)
         if self._is_async:
             markcoroutinefunction(self)
@@ -58,17 +58,8 @@ class AuditMiddleware:
 
 
 def _actor(request: Any) -> Actor | None:
-    user = getattr(request, "user", None)
-    if user is None:
-        return None
-    if not user.is_authenticated:
-        return anonymous
-    return Actor(
-        type="user",
-        id=str(user.pk),
-        name=user.get_full_name() or user.get_username() or None,
-        email=getattr(user, user.get_email_field_name(), None) or None,
-    )
+    user = user_of(request)
+    return None if user is None else actor_of(user)
 
 
 def _session(request: Any) -> Session | None:

@@ -1,0 +1,1 @@
+"""The schema in the user's database, for ``manage.py migrate``."""

@@ -1,0 +1,268 @@
+"""An event is stored with its change or not at all."""
+# ruff: noqa: PT012 - what is tried is what a whole block leaves behind
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+
+import pytest
+from django.db import connection, connections, transaction
+from django.test import Client
+
+from affidavit.django import audit
+from affidavit.django.recording import DjangoAudit
+from affidavit.errors import InvalidEvent, WrongTransaction
+from affidavit.recorder.fields import system
+from tests.recorder.django.inside.plugin import leaves, stored, teams
+from tests.recorder.django.project.models import Team
+
+
+class Refused(Exception):
+    """Of a test."""
+
+
+def change(name: str, alias: str = "default") -> None:
+    """A change and its event."""
+    team = Team.objects.using(alias).create(name=name)
+    audit.record("team.create", resource=team, reason=name, actor=system("test"))
+
+
+def both(name: str, alias: str = "default") -> tuple[int, int]:
+    """Changes and events."""
+    return teams(name, alias), len(stored(name, alias))
+
+
+def test_commit(name: str) -> None:
+    """What commits is there once, with its event, whose leaf is in order."""
+    with transaction.atomic():
+        change(name)
+    assert both(name) == (1, 1)
+    (leaf,) = leaves(name)
+    assert (leaf.invalid, leaf.action) == (False, "team.create")
+    (resource,) = stored(name)[0]["resources"]["resources"]
+    assert resource == {"type": "project_team", "id": str(Team.objects.get(name=name).pk)}
+
+
+def test_exception_after_the_event(name: str) -> None:
+    """What is raised after the event takes both back."""
+    with suppress(Refused), transaction.atomic():
+        change(name)
+        raise Refused
+    assert both(name) == (0, 0)
+
+
+def test_savepoint_rolled_back(name: str) -> None:
+    """A nested block that fails takes its change and its event along, and nothing else."""
+    with transaction.atomic():
+        change(name)
+        with suppress(Refused), transaction.atomic():
+            change(name)
+            raise Refused
+        with transaction.atomic():
+            change(name)
+    assert both(name) == (2, 2)
+
+
+def test_set_rollback(name: str) -> None:
+    """A block that is marked for rollback keeps neither."""
+    with transaction.atomic():
+        change(name)
+        transaction.set_rollback(True)
+    assert both(name) == (0, 0)
+
+
+def test_broken_block(name: str) -> None:
+    """In a block that a database error has broken nothing is recorded any more."""
+    with pytest.raises(transaction.TransactionManagementError), transaction.atomic():
+        with suppress(Exception), transaction.atomic(savepoint=False):
+            Team.objects.create(pk=None, name=None)
+        change(name)
+    assert both(name) == (0, 0)
+
+
+def test_manual_transaction(name: str) -> None:
+    """With autocommit off a rollback takes both back and a commit keeps both."""
+    transaction.set_autocommit(False)
+    try:
+        change(name)
+        transaction.rollback()
+        change(name)
+        transaction.commit()
+    finally:
+        transaction.set_autocommit(True)
+    assert both(name) == (1, 1)
+
+
+def test_outside_of_a_block(name: str) -> None:
+    """Without a transaction nothing is recorded: the error says what to do."""
+    with pytest.raises(WrongTransaction, match=r"transaction\.atomic\(\)"):
+        change(name)
+    assert both(name) == (1, 0)
+
+
+def test_block_of_a_test_case(name: str) -> None:
+    """The blocks that a ``TestCase`` wraps around a test do not count: the mistake shows in tests."""
+    around = transaction.Atomic("default", True, False)
+    around._from_testcase = True
+    with around:
+        with pytest.raises(WrongTransaction):
+            change(name)
+        with transaction.atomic():
+            change(name)
+        assert both(name) == (2, 1)
+        transaction.set_rollback(True)
+
+
+def test_two_databases(name: str) -> None:
+    """The event goes to the database of its resource, or to the one that is named, and no other."""
+    with transaction.atomic(using="other"):
+        change(name, "other")
+    assert both(name, "other") == (1, 1)
+    assert both(name, "default") == (0, 0)
+    with pytest.raises(WrongTransaction), transaction.atomic(using="default"):
+        audit.record("team.create", using="other", reason=name, actor=system("test"))
+    with transaction.atomic(using="other"):
+        audit.record("team.create", using="other", reason=name, actor=system("test"))
+    assert both(name, "other") == (1, 2)
+    assert both(name, "default") == (0, 0)
+
+
+def test_rolled_back_in_one_of_two(name: str) -> None:
+    """Of two databases each keeps what it committed."""
+    with transaction.atomic(using="other"), suppress(Refused), transaction.atomic(using="default"):
+        change(name, "default")
+        change(name, "other")
+        raise Refused
+    assert (both(name, "default"), both(name, "other")) == ((0, 0), (1, 1))
+
+
+def test_atomic_requests(name: str) -> None:
+    """With ATOMIC_REQUESTS a view needs no block of its own; without it is told so."""
+    client = Client(raise_request_exception=False)
+    with audit.context(actor=system("test")):
+        assert client.get(f"/plain/{name}").status_code == 500
+        assert both(name) == (1, 0)
+        connection.settings_dict["ATOMIC_REQUESTS"] = True
+        try:
+            assert client.get(f"/plain/{name}").status_code == 200
+        finally:
+            connection.settings_dict["ATOMIC_REQUESTS"] = False
+    assert both(name) == (2, 1)
+
+
+def test_no_actor(name: str) -> None:
+    """An event of nobody is refused before it is written, and the change with it."""
+    with pytest.raises(InvalidEvent, match="actor"), transaction.atomic():
+        Team.objects.create(name=name)
+        audit.record("team.create", reason=name)
+    assert both(name) == (0, 0)
+
+
+@pytest.mark.parametrize("value", [object(), {1, 2, object()}])
+def test_change_that_json_cannot_say(name: str, value: object) -> None:
+    """A value that cannot be written is refused by the name of its field."""
+    with pytest.raises(InvalidEvent, match="changes/plan"), transaction.atomic():
+        Team.objects.create(name=name)
+        audit.record("team.update", changes={"plan": (None, value)}, reason=name, actor=system("test"))
+    assert both(name) == (0, 0)
+
+
+def test_denied_stays_when_the_block_rolls_back(name: str) -> None:
+    """What is said in a transaction of its own is there although the app's is not, with a valid leaf."""
+    with suppress(Refused), transaction.atomic():
+        change(name)
+        audit.denied("team.delete", reason=name, actor=system("test"))
+        raise Refused
+    assert both(name) == (0, 1)
+    (row,) = stored(name)
+    assert (row["action"], row["outcome"]) == ("team.delete", "failure")
+    assert [leaf.invalid for leaf in leaves(name)] == [False]
+
+
+def test_denied_stays_when_the_block_commits(name: str) -> None:
+    """It is there as well where the transaction around it commits, savepoints rolled back among it."""
+    with transaction.atomic():
+        change(name)
+        with suppress(Refused), transaction.atomic():
+            audit.denied("team.delete", reason=name, actor=system("test"))
+            raise Refused
+    assert sorted(row["action"] for row in stored(name)) == ["team.create", "team.delete"]
+    assert "commit" not in vars(connection)
+
+
+def test_attempt(name: str) -> None:
+    """An attempt is one event: with its change, or the failure with what was raised."""
+    with audit.context(actor=system("test")):
+        with audit.attempt("team.create", reason=name):
+            Team.objects.create(name=name)
+        assert both(name) == (1, 1)
+        with pytest.raises(Refused), audit.attempt("team.create", reason=name):
+            Team.objects.create(name=name)
+            raise Refused
+    assert both(name) == (1, 2)
+    assert [row["outcome"] for row in stored(name)] == ["success", "failure"]
+
+
+def test_attempt_within_a_block(name: str) -> None:
+    """Where the block around an attempt rolls back, its success is taken back with the change."""
+    with suppress(Refused), transaction.atomic(), audit.context(actor=system("test")):
+        with audit.attempt("team.create", reason=name):
+            Team.objects.create(name=name)
+        raise Refused
+    assert both(name) == (0, 0)
+
+
+def test_own_connections_are_not_those_of_django(name: str) -> None:
+    """Django's connection stays the same one, in its transaction, and is not closed by what we record."""
+    with transaction.atomic():
+        before = connection.connection
+        change(name)
+        audit.record_now("team.seen", reason=name, actor=system("test"))
+        assert connection.connection is before
+        assert connection.in_atomic_block
+    assert len(stored(name)) == 2
+
+
+def test_threads(name: str) -> None:
+    """Each thread records in the block of its own connection."""
+
+    def work(number: int) -> None:
+        try:
+            with suppress(Refused), transaction.atomic():
+                # The write lock first: SQLite refuses to upgrade a read that somebody has overtaken.
+                change(name)
+                if number % 2:
+                    raise Refused
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert both(name) == (4, 4)
+
+
+def test_unknown_field() -> None:
+    """A keyword that is no field is a mistake of the program."""
+    with pytest.raises(TypeError, match="colour"), transaction.atomic():
+        audit.record("team.create", colour="red", actor=system("test"))  # type: ignore[call-arg]
+
+
+def test_a_database_without_tables(name: str) -> None:
+    """Where the tables are missing the error names the command."""
+    if connection.vendor == "postgresql":
+        strange = DjangoAudit(organization="acme", schema="nowhere")
+        with pytest.raises(Exception, match="affidavit migrate"), transaction.atomic():
+            strange.record("team.create", reason=name, actor=system("test"))
+    else:
+        empty = type(connections["default"])({**connection.settings_dict, "NAME": ":memory:"}, alias="empty")
+        connections["empty"] = empty
+        try:
+            with pytest.raises(Exception, match="affidavit migrate"), transaction.atomic(using="empty"):
+                audit.record("team.create", using="empty", reason=name, actor=system("test"))
+        finally:
+            empty.close()
+            del connections["empty"]

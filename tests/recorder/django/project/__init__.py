@@ -1,0 +1,1 @@
+"""A small Django project: teams with members."""

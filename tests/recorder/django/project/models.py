@@ -1,0 +1,13 @@
+"""What the project stores."""
+
+from __future__ import annotations
+
+from django.db import models
+
+
+class Team(models.Model):  # type: ignore[misc]
+    name = models.CharField(max_length=100)
+    plan = models.CharField(max_length=20, default="free")
+
+    class Meta:  # noqa: D106 - as Django has it
+        app_label = "project"
