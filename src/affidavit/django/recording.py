@@ -13,13 +13,16 @@ from affidavit.core.catalog import EventType
 from affidavit.core.event import Draft
 from affidavit.core.row import Recorded
 from affidavit.django.aio import DjangoAio
-from affidavit.django.settings import audit_options, database_url
+from affidavit.django.own import OwnSource
+from affidavit.django.settings import audit_options
 from affidavit.django.watching import drain_when_ended
 from affidavit.embed import Audit
 from affidavit.recorder.adapters.django import DjangoAdapter, model_resource
 from affidavit.recorder.attempts import Attempt, no_running_loop, watched
 from affidavit.recorder.fields import Fields, Said
 from affidavit.recorder.now import Now
+from affidavit.recorder.own import OwnConnections
+from affidavit.recorder.spool import Spool
 
 __all__ = ["DjangoAudit", "audit"]
 
@@ -86,16 +89,15 @@ class DjangoAudit(Audit):
     @property
     def now(self) -> Now:
         """What records in transactions of its own, on connections beside those of Django's threads."""
-        if self._database is None:
-            # Not before: a test runner gives the database another name once the apps are loaded.
-            self._database = database_url(connections[self._using]) or self._fresh
-        return super().now
-
-    def _fresh(self) -> Any:
-        """A connection of its own to a database in memory, which lives in this process only."""
-        wrapper = connections[self._using]
-        made = wrapper.__class__({**wrapper.settings_dict}, alias=self._using)
-        return made.get_new_connection(made.get_connection_params())
+        with self._making:
+            if self._now is None:
+                # Not before: a test runner gives the database another name once the apps are loaded.
+                source = OwnSource(connections[self._using], self._schema)
+                path = self._spool or source.spool
+                self._now = Now(
+                    self.recorder, OwnConnections(source), Spool(path) if path is not None else None
+                )
+            return self._now
 
     def _record_now(self, what: Said | Draft) -> Recorded:
         recorded = super()._record_now(what)
