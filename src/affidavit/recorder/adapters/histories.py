@@ -15,7 +15,7 @@ from sqlalchemy.orm.attributes import get_history
 
 from affidavit.recorder.adapters.mapped import columns, many_to_many, mapped, state_of
 
-__all__ = ["Changed", "Histories", "Kind", "flushed"]
+__all__ = ["Changed", "Histories", "Kind", "computed", "flushed"]
 
 Kind = Literal["create", "update", "delete"]
 Changed = dict[str, tuple[Any, Any]]
@@ -46,6 +46,18 @@ def flushed(one: object, kind: Kind) -> Changed:
         came = () if kind == "delete" else history.added
         if left or came:
             found[name] = ([_key(each) for each in left] or None, [_key(each) for each in came] or None)
+    return found
+
+
+def computed(one: object) -> Changed:
+    """The attributes that an expression of SQL was assigned to, with their old values and its text."""
+    state = state_of(one)
+    assert state is not None
+    names = [name for name in state.committed_state if isinstance(state.dict.get(name), ClauseElement)]
+    found: Changed = {}
+    for name in names:
+        left = get_history(one, name, PassiveFlag.PASSIVE_NO_INITIALIZE).deleted
+        found[name] = (left[0] if left else None, _value(state.dict[name]))
     return found
 
 

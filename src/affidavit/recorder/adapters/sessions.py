@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session, SessionTransaction, object_session
 
 from affidavit.core.event import MAX_BATCH, Resource
 from affidavit.errors import FieldError, InvalidEvent, WrongTransaction
-from affidavit.recorder.adapters.histories import Changed, Histories, Kind, flushed
+from affidavit.recorder.adapters.histories import Changed, Histories, Kind, computed, flushed
 from affidavit.recorder.adapters.mapped import is_mapped, mapped, peek, state_of
 from affidavit.recorder.adapters.sqlalchemy import AUTOCOMMIT, write
 from affidavit.recorder.fields import Said
@@ -97,8 +97,7 @@ def _transaction(session: Session) -> SessionTransaction:
         raise WrongTransaction(
             "The session's transaction has failed; roll it back first. Nothing was recorded."
         )
-    bind = session.bind
-    if isinstance(bind, Engine) and bind.get_execution_options().get("isolation_level") == "AUTOCOMMIT":
+    if isinstance(session.bind, Engine) and _level(session.bind) == "AUTOCOMMIT":
         raise WrongTransaction(AUTOCOMMIT)
     current = _boundary(session)
     if current is not None:
@@ -109,6 +108,12 @@ def _transaction(session: Session) -> SessionTransaction:
         return session.begin()
     except InvalidRequestError as error:
         raise WrongTransaction(f"The session cannot be recorded with: {error}") from error
+
+
+def _level(engine: Engine) -> object:
+    """As the engine was told; to ask a connection is too late, for by then the change has committed."""
+    told = engine.get_execution_options().get("isolation_level")
+    return told or getattr(engine.dialect, "_on_connect_isolation_level", None)
 
 
 def _boundary(session: Session) -> SessionTransaction | None:
@@ -128,11 +133,12 @@ def _objects(said: Said) -> list[object]:
 class _Queue:
     """What a session has yet to write, and what its flushes have written."""
 
-    __slots__ = ("committing", "histories", "touched", "waiting")
+    __slots__ = ("committing", "computed", "histories", "touched", "waiting")
 
     def __init__(self) -> None:
         self.waiting: list[Waiting] = []
         self.touched: list[tuple[Kind, object]] = []
+        self.computed: dict[int, Changed] = {}
         self.histories = Histories()
         self.committing: SessionTransaction | None = None
 
@@ -209,10 +215,9 @@ def _connection(session: Session, waiting: Waiting) -> Connection:
         bind = session.get_bind(**arguments)
     except UnboundExecutionError:
         bind = _only_bind(session)
-    nested = session.get_nested_transaction()
-    if nested is not None and waiting.transaction is not nested and waiting.transaction is not None:
-        return waiting.transaction.connection(None, bind=bind)
-    return session.connection(bind_arguments={"bind": bind})
+    if waiting.transaction is None:
+        return session.connection(bind_arguments={"bind": bind})
+    return waiting.transaction.connection(None, bind=bind)
 
 
 def _only_bind(session: Session) -> Engine | Connection:
@@ -237,8 +242,9 @@ def _after_flush(session: Session, _context: object) -> None:
     transaction = _boundary(session)
     due = queue.due(transaction)
     touched, queue.touched = _all_touched(session, queue, due), []
+    sql, queue.computed = queue.computed, {}
     if touched and transaction is not None:
-        seen = [(kind, one, flushed(one, kind)) for kind, one in touched]
+        seen = [(kind, one, {**flushed(one, kind), **sql.get(id(one), {})}) for kind, one in touched]
         for _kind, one, changed in seen:
             queue.histories.add(transaction, one, changed)
         for capture in _captures:
@@ -309,6 +315,7 @@ def _after_end(session: Session, transaction: SessionTransaction) -> None:
     if queue is None:
         return
     queue.touched.clear()
+    queue.computed.clear()
     queue.waiting = [each for each in queue.waiting if each.transaction is not transaction]
     queue.histories.ended(transaction)
     if queue.committing is transaction:
@@ -326,6 +333,7 @@ def watch(cls: type) -> None:
     _watched.add(cls)
     for name, kind in (("after_insert", "create"), ("after_update", "update"), ("after_delete", "delete")):
         event.listen(cls, name, _touching(kind), propagate=True)  # type: ignore[arg-type]
+    event.listen(cls, "before_update", _computing, propagate=True)
 
 
 def _touching(kind: Kind) -> Callable[[object, Connection, object], None]:
@@ -335,6 +343,13 @@ def _touching(kind: Kind) -> Callable[[object, Connection, object], None]:
             _queue_of(session).touched.append((kind, one))
 
     return touched
+
+
+def _computing(_mapper: object, _connection: Connection, one: object) -> None:
+    """Note what SQL is about to compute: afterwards the attribute is expired, and its history gone."""
+    session, found = object_session(one), computed(one)
+    if session is not None and found:
+        _queue_of(session).computed[id(one)] = found
 
 
 def on_flush(capture: Captured) -> None:
