@@ -8,7 +8,7 @@ import random
 import re
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -112,7 +112,7 @@ def test_a_trace_is_read(value: str) -> None:
     ],
 )
 def test_a_trace_that_cannot_be_believed_is_none(values: list[str]) -> None:
-    """Two headers, another version's form, zeros, capitals: the event has no trace, rather than a wrong one."""
+    """Two headers, another version's form, zeros, capitals: no trace, rather than a wrong one."""
     assert traced(*values) is None
 
 
@@ -282,17 +282,23 @@ def test_lifespan_and_websockets_go_through(tmp_path: Path) -> None:
     assert seen == [None, None]
 
 
-def product(audit: Audit, url: str) -> FastAPI:
-    """Every way in which a framework runs an app's code; each records in another."""
+def recording(audit: Audit, url: str) -> Callable[[str], None]:
+    """Records in a session, in the thread that it is called in."""
     engine = create_engine(url, connect_args={"timeout": 30})
     writing = threading.Lock()
-    pool = ThreadPoolExecutor(4)
-    api = FastAPI()
 
     def record(action: str) -> None:
         with writing, SqlSession(engine) as session:
             audit.record(session, action)
             session.commit()
+
+    return record
+
+
+def product(audit: Audit, record: Callable[[str], None]) -> FastAPI:
+    """Every way in which a framework runs an app's code; each records in another."""
+    pool = ThreadPoolExecutor(4)
+    api = FastAPI()
 
     async def by_coroutine(user: Annotated[str, Header()]) -> None:
         await asyncio.sleep(random.random() / 100)
@@ -358,10 +364,10 @@ EXPECTED = {
 
 
 def test_two_hundred_requests_at_once_mix_up_nobody(tmp_path: Path) -> None:
-    """However the app's code is run, each event has the user, address and id of its request, counted in SQL."""
+    """However the app's code is run, each event has user, address and id of its request, counted in SQL."""
     app = sqlite_app(tmp_path)
     audit = Audit(app.url, organization="meadow")
-    middleware = AuditMiddleware(product(audit, app.url), trusted_proxies=["127.0.0.1"])
+    middleware = AuditMiddleware(product(audit, recording(audit, app.url)), trusted_proxies=["127.0.0.1"])
     wanted: list[tuple[str, str, str, str]] = []
 
     async def ask() -> list[str]:
