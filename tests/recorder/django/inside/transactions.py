@@ -6,12 +6,14 @@ from __future__ import annotations
 import threading
 from contextlib import suppress
 
+import psycopg
 import pytest
-from django.db import connection, connections, transaction
+from django.db import DatabaseError, IntegrityError, connection, connections, transaction
 from django.test import Client
 
 from affidavit.django import audit
 from affidavit.django.recording import DjangoAudit
+from affidavit.django.settings import database_url
 from affidavit.errors import InvalidEvent, WrongTransaction
 from affidavit.recorder.fields import system
 from tests.recorder.django.inside.plugin import leaves, stored, teams
@@ -204,6 +206,14 @@ def test_attempt(name: str) -> None:
     assert [row["outcome"] for row in stored(name)] == ["success", "failure"]
 
 
+def test_attempt_that_fails_at_its_commit(name: str) -> None:
+    """An attempt that the database refuses at the very end has failed, too: one event says so."""
+    with pytest.raises(IntegrityError), audit.attempt("team.create", reason=name, actor=system("test")):
+        Team.objects.create(name=name, parent_id=10**9)
+    assert both(name) == (0, 1)
+    assert [row["outcome"] for row in stored(name)] == ["failure"]
+
+
 def test_attempt_within_a_block(name: str) -> None:
     """Where the block around an attempt rolls back, its success is taken back with the change."""
     with suppress(Refused), transaction.atomic(), audit.context(actor=system("test")):
@@ -243,6 +253,71 @@ def test_threads(name: str) -> None:
     for thread in threads:
         thread.join()
     assert both(name) == (4, 4)
+
+
+def cut(alias: str = "default") -> None:
+    """Lose the connection of this thread as the network would: nobody says goodbye to the database."""
+    if connection.vendor == "sqlite":
+        connections[alias].connection.close()
+        return
+    pid = connections[alias].connection.info.backend_pid
+    with psycopg.connect(database_url(connections[alias]) or "", autocommit=True) as other:
+        other.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+
+
+def test_connection_lost_before_the_commit(name: str) -> None:
+    """What was not committed is gone, change and event; the program learns of it."""
+    with pytest.raises(DatabaseError), transaction.atomic():
+        change(name)
+        cut()
+    connection.close()
+    assert both(name) == (0, 0)
+
+
+def test_connection_lost_after_the_commit(name: str) -> None:
+    """What was committed stays, change and event."""
+    with transaction.atomic():
+        change(name)
+    cut()
+    connection.close()
+    assert both(name) == (1, 1)
+
+
+LOSE = """
+CREATE FUNCTION lose() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$;
+CREATE CONSTRAINT TRIGGER lost AFTER INSERT ON project_team DEFERRABLE INITIALLY DEFERRED
+FOR EACH ROW EXECUTE FUNCTION lose();
+"""
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="a limit of SQLite stands for the disk")
+def test_full_disk(name: str) -> None:
+    """Where the disk is full the program learns of it, and neither change nor event is left."""
+    try:
+        with pytest.raises(DatabaseError, match="full"), transaction.atomic():
+            Team.objects.create(name=name)
+            connection.cursor().execute("PRAGMA max_page_count = 1")
+            for _ in range(1_000):
+                audit.record("team.create", reason=name, actor=system("test"), description="x" * 1_000)
+    finally:
+        connection.close()
+    assert both(name) == (0, 0)
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="there is no connection that could be lost")
+def test_connection_lost_during_the_commit(name: str) -> None:
+    """When the connection goes in the middle of the commit, there are as many events as changes."""
+    with connection.cursor() as cursor:
+        cursor.execute(LOSE)
+    try:
+        with pytest.raises(DatabaseError), transaction.atomic():
+            change(name)
+    finally:
+        connection.close()
+        with connection.cursor() as cursor:
+            cursor.execute("DROP TRIGGER lost ON project_team; DROP FUNCTION lose()")
+    assert both(name) == (0, 0)
 
 
 def test_unknown_field() -> None:
