@@ -31,6 +31,7 @@ from affidavit.storage.log import Alarm
 from affidavit.storage.sqlite.database import SqliteDatabase, migrate_file
 from affidavit.testing.author import Author, Clock
 from affidavit.wiring.engine import Engine, LogSide
+from affidavit.wiring.engines import engine_of
 from affidavit.wiring.fsck import check_everything
 from affidavit.wiring.log import (
     accept_guard,
@@ -130,6 +131,7 @@ class World:
     def guard_with(self, guard: str) -> None:
         """Change the setting; it holds from the next start."""
         self.settings = self.set(guard=guard)
+        self.engine = engine_of(self.settings)
 
     def restart(self) -> None:
         """The worker's process begins anew."""

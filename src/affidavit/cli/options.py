@@ -43,6 +43,7 @@ class Common:
 
     organization: Annotated[str | None, _flag("organization")] = None
     database: Annotated[str | None, _flag("database")] = None
+    schema: Annotated[str | None, _flag("schema")] = None
     data_dir: Annotated[str | None, _flag("data_dir")] = None
     log_database: Annotated[str | None, _flag("log_database")] = None
     index_database: Annotated[str | None, _flag("index_database")] = None
@@ -77,6 +78,7 @@ class Common:
 class Serving(Common):
     """Every setting as a flag, for the commands that run the product."""
 
+    database_pool: Annotated[int | None, _flag("database_pool")] = None
     listen: Annotated[str | None, _flag("listen")] = None
     public_url: Annotated[str | None, _flag("public_url")] = None
     insecure_cookie: Annotated[bool | None, _flag("insecure_cookie")] = None

@@ -17,6 +17,8 @@ from affidavit.storage.protocols import UNPLACED, RawRow
 
 __all__ = ["UNKNOWN", "PostgresEvents"]
 
+ATTEMPTS = 5
+"""How often a batch is sent that the database broke a deadlock with; nothing of it was stored then."""
 UNKNOWN = (
     "The connection to the database {} broke while it stored this ({}); whether it is stored is unknown."
     " Send it again: events with an idempotency_key are stored once."
@@ -73,6 +75,16 @@ class PostgresEvents:
         Raises:
             StorageError: nothing was stored, unless the message says that this is unknown.
         """
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return self._insert(rows)
+            except errors.StorageBusy as error:
+                # Another batch has the same events in another order; one of the two had to give way.
+                if attempt == ATTEMPTS or not isinstance(error.__cause__, psycopg.errors.DeadlockDetected):
+                    raise
+        raise AssertionError("unreachable")
+
+    def _insert(self, rows: Sequence[Row]) -> list[Recorded]:
         clock = self._database.clock
         sent = False
         address = self._database.address
