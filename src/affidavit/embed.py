@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator,
 from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar, Unpack, overload
+from typing import Any, Literal, ParamSpec, TypeVar, Unpack, overload
 from uuid import UUID
 
 from affidavit.catalogs import ready_made
@@ -278,6 +278,32 @@ class Audit:
 
             use(self.recorder)
             watch(cls)
+
+    def capture(
+        self,
+        model: type,
+        *,
+        actions: Mapping[Literal["create", "update", "delete"], str | EventType] | None = None,
+        exclude: Collection[str] = (),
+        mask: Collection[str] = (),
+    ) -> None:
+        """Record each insert, update and delete of a model's objects, in the flush that writes them.
+
+        Args:
+            model: that SQLAlchemy maps; what inherits from it is captured, too.
+            actions: of the kinds that are captured; by default all: ``<table>.create``, ``<table>.update``
+                and ``<table>.delete``.
+            exclude: fields that no event shows; an update of nothing else makes none.
+            mask: fields whose values no event shows.
+
+        Raises:
+            TypeError: the model is not mapped, or ``actions`` names another kind.
+        """
+        try:
+            from affidavit.recorder.capture.sqlalchemy import capture
+        except ModuleNotFoundError as error:
+            raise TypeError(f"{model.__name__} is no model of SQLAlchemy, which is not installed") from error
+        capture(self.recorder, self._schema, model, actions=actions, exclude=exclude, mask=mask)
 
     def context(self, **fields: Unpack[ContextFields]) -> AbstractContextManager[contexts.Context]:
         """Fields of all events recorded within the block; see :func:`affidavit.recorder.context.context`."""

@@ -60,6 +60,11 @@ class Registered:
         """Whether the class, or one that it inherits from, was registered."""
         return self._of(cls) is not None
 
+    def type_of(self, cls: type) -> str | None:
+        """The type of resource that objects of a class are, ``None`` where nobody registered it."""
+        known = self._of(cls)
+        return None if known is None else known.type
+
     def shown(self, cls: type, changes: Mapping[str, tuple[Any, Any]]) -> dict[str, tuple[Any, Any]]:
         """The changes of an object as its class wants them to be seen."""
         known = self._of(cls)

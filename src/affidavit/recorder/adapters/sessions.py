@@ -22,7 +22,7 @@ from affidavit.recorder.adapters.sqlalchemy import AUTOCOMMIT, write
 from affidavit.recorder.fields import Said
 from affidavit.recorder.recorder import Recorder
 
-__all__ = ["SessionAdapter", "Waiting", "install", "on_flush", "watch"]
+__all__ = ["SessionAdapter", "Waiting", "enqueue", "install", "on_flush", "use", "watch"]
 
 _KEY = "affidavit.recorder.queue"
 _UNKNOWN = Resource(type="unknown", id="unknown")
@@ -60,12 +60,24 @@ class SessionAdapter:
         use(recorder)
         for each in said:
             recorder.check([recorder.draft(each, lambda value: recorder.describe(value) or _pending(value))])
-        queue = _queue_of(session)
-        waiting = [Waiting(recorder, each, schema, transaction) for each in said]
-        if queue.committing is transaction:  # a listener of the commit itself; nothing would write it later
-            queue.write(session, waiting)
-        else:
-            queue.waiting += waiting
+        for each in said:
+            enqueue(session, Waiting(recorder, each, schema, transaction))
+
+
+def enqueue(session: Session, waiting: Waiting) -> None:
+    """Let an event wait for its transaction's next flush or commit.
+
+    Args:
+        session: that writes it.
+        waiting: with its transaction, or without one for the current.
+    """
+    queue = _queue_of(session)
+    if waiting.transaction is None:
+        waiting = waiting._replace(transaction=_transaction(session))
+    if queue.committing is waiting.transaction:  # within the commit nothing would write it later
+        queue.write(session, [waiting])
+    else:
+        queue.waiting.append(waiting)
 
 
 def use(recorder: Recorder) -> None:
