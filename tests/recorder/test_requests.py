@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from http import HTTPStatus
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from wsgiref.util import setup_testing_defaults
@@ -312,6 +313,94 @@ def test_the_setting_for_errors_has_two_values(audit: Audit) -> None:
     """A typing error does not open what should be closed."""
     with pytest.raises(ConfigError, match="on_error must be refuse or answer"):
         RequestRecorder(audit, {}, on_error="ignore")  # type: ignore[arg-type]
+
+
+async def reading(scope: Any, receive: Any, send: Any) -> None:
+    """Read the whole body and answer with its length."""
+    length = 0
+    while (message := await receive())["type"] == "http.request":
+        length += len(message["body"])
+        if not message.get("more_body"):
+            break
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": str(length).encode()})
+
+
+MARK = {"POST /runs/{run}/mark": "api.request.mark_pipeline_run"}
+
+
+def posted(audit: Audit, app: App, body: bytes, kind: str = "application/json", **options: Any) -> Any:
+    """The parameters that are recorded of a body, which goes over ASGI in three pieces."""
+    middleware = AuditMiddleware(reading, requests=RequestRecorder(audit, MARK, **options))
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for start in range(0, len(body), len(body) // 3 + 1):
+            yield body[start : start + len(body) // 3 + 1]
+
+    async def ask() -> str:
+        transport = httpx2.ASGITransport(middleware)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://api") as client:
+            headers = {"content-type": kind}
+            answer = await client.post("/runs/r-1/mark?page=1", content=pieces(), headers=headers)
+            return str(answer.text)
+
+    assert asyncio.run(ask()) == str(len(body))
+    return stored(app)[-1]["context"]["request"]["params"]
+
+
+def test_a_body_is_recorded_where_that_was_asked_for(app: App, audit: Audit) -> None:
+    """Members of a JSON object are parameters, masked as those of a query; by default none is read."""
+    body = b'{"status": "failed", "runs": [1, 2], "auth": {"token": "hush", "user": "ada"}}'
+    assert posted(audit, app, body) == {"page": "1"}
+    assert posted(audit, app, body, bodies=True) == {
+        "page": "1",
+        "body": {"status": "failed", "runs": [1, 2], "auth": {"token": "[masked]", "user": "ada"}},
+    }
+    assert posted(audit, app, body, "application/vnd.api+json; charset=utf-8", bodies=True)["body"]
+    for other in (b"[1]", b"not json", b"\xff", b'{"a": ' + b"[" * 9_000):
+        assert posted(audit, app, other, bodies=True) == {"page": "1"}
+    assert posted(audit, app, body, "text/plain", bodies=True) == {"page": "1"}
+    assert posted(audit, app, b'{"a": "' + b"x" * 70_000 + b'"}', bodies=True) == {"page": "1"}
+    assert "hush" not in str(app.events("*"))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"a": ' * 200 + b"1" + b"}" * 200,
+        b'{"a": ' + b"[" * 200 + b"]" * 200 + b"}",
+        b'{"a": "\\u0000\\ud800", "\\u0000": 1, "": {}}',
+        b'{"n": 123456789012345678901234567890, "f": 1e308, "g": 1e400, "h": -9007199254740993}',
+        b'{"a": [' + b"1," * 30_000 + b"1]}",
+        b"{" + b",".join(b'"k%d": {"x": [{}]}' % number for number in range(3_000)) + b"}",
+        b'{"a": "' + "\u00fc".encode() * 15_000 + b'"}',
+        b'{"a": [' + b",".join([b'"' + b"\x7f" * 1_000 + b'"'] * 32) + b"]}",
+    ],
+)
+def test_no_body_can_keep_its_request_out_of_the_log(app: App, audit: Audit, body: bytes) -> None:
+    """Deep, wide, long, unprintable: the request is recorded, with what can be kept of the body."""
+    assert posted(audit, app, body, bodies=True)["page"] == "1"
+    assert app.count() == 1
+
+
+def test_a_wsgi_body_is_recorded_and_still_there_for_the_app(app: App, audit: Audit) -> None:
+    """The app reads it as if nobody had."""
+
+    def reads(environ: dict[str, Any], start: Start) -> Iterable[bytes]:
+        start("200 OK", HTML)
+        return [environ["wsgi.input"].read()]
+
+    body = b'{"status": "failed"}'
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": "POST",
+        "PATH_INFO": "/runs/r-1/mark",
+        "CONTENT_TYPE": "application/json",
+        "CONTENT_LENGTH": str(len(body)),
+        "wsgi.input": BytesIO(body),
+    }
+    middleware = WsgiMiddleware(reads, requests=RequestRecorder(audit, MARK, bodies=True))
+    assert list(middleware(environ, lambda *_: None)) == [body]
+    assert stored(app)[0]["context"]["request"]["params"] == {"body": {"status": "failed"}}
 
 
 # WSGI

@@ -40,6 +40,17 @@ REFUSAL = (
 )
 """What is answered where an event could not be recorded: a problem document (RFC 9457)."""
 
+BODY = 32_768
+"""Bytes of a body that are read."""
+DEPTH = 8
+"""Levels of a body that are kept."""
+VALUES = 500
+"""Values of a body that are kept, about."""
+CUT = "..."
+"""Stands for what was not kept."""
+EXACT = 2**53
+"""Numbers beyond it are kept as text: others would read another number."""
+
 OnError = Literal["refuse", "answer"]
 
 _KEY = re.compile(r"(?P<method>[A-Z]+) (?P<template>/\S*)\Z")
@@ -65,11 +76,13 @@ class Asked(NamedTuple):
         method: of HTTP.
         path: decoded, without the mount point and without the query.
         query: as it was sent.
+        body: where bodies are recorded, and it is a JSON document of at most 32 KiB that the app has read.
     """
 
     method: str
     path: str
     query: str
+    body: bytes = b""
 
 
 class _Endpoint(NamedTuple):
@@ -94,6 +107,8 @@ class RequestRecorder:
             app has it, to the event type or its action. ``GET`` covers ``HEAD``. Of two templates that fit,
             the first counts, except where the framework says which one it took.
         source: channel of these events.
+        bodies: whether the members of a JSON object in the body are parameters, too: under ``body``, without
+            what lies deeper than 8 levels or comes after 500 values.
         on_error: what becomes of a request that cannot be recorded: ``refuse`` answers 503 in place of what
             the app had to say (what it did is done), ``answer`` lets its answer out. Either way it is logged.
 
@@ -107,6 +122,7 @@ class RequestRecorder:
         endpoints: Mapping[str, str | EventType],
         *,
         source: str = "api",
+        bodies: bool = False,
         on_error: OnError = "refuse",
     ) -> None:
         if on_error not in get_args(OnError):
@@ -114,6 +130,7 @@ class RequestRecorder:
         self._audit = audit
         self._endpoints = [_endpoint(key, action) for key, action in endpoints.items()]
         self._source = source
+        self._bodies = bodies
         self._on_error = on_error
 
     def record(self, asked: Asked, context: Context, status: int, route: str | None = None) -> bool:
@@ -146,6 +163,11 @@ class RequestRecorder:
         if self._chosen(asked, route) is None:
             return True
         return await asyncio.to_thread(self.record, asked, context, status, route)
+
+    def keeps_body(self, content_type: str) -> bool:
+        """Whether a body of this type is to be handed over, up to :data:`BODY` bytes."""
+        kind = content_type.partition(";")[0].strip().lower()
+        return self._bodies and (kind == "application/json" or kind.endswith("+json"))
 
     def _chosen(self, asked: Asked, route: str | None) -> tuple[_Endpoint, re.Match[str]] | None:
         method = "GET" if asked.method == "HEAD" else asked.method
@@ -208,14 +230,14 @@ def _request(known: Request | None, asked: Asked, endpoint: _Endpoint) -> Reques
         request,
         method=clean(asked.method)[:64],
         endpoint=endpoint.template,
-        params=_params(asked.query) or None,
+        params=_params(asked) or None,
     )
 
 
-def _params(query: str) -> dict[str, Any]:
-    """The parameters of a query, those that came more than once as a list."""
+def _params(asked: Asked) -> dict[str, Any]:
+    """The parameters of a query, those that came more than once as a list, and the body."""
     params: dict[str, Any] = {}
-    for name, value in parse_qsl(query[:QUERY], keep_blank_values=True)[:PARAMS]:
+    for name, value in parse_qsl(asked.query[:QUERY], keep_blank_values=True)[:PARAMS]:
         name, value = clean(name)[:NAME], clean(value)[:VALUE]
         if name not in params:
             params[name] = value
@@ -223,7 +245,30 @@ def _params(query: str) -> dict[str, Any]:
             params[name].append(value)
         else:
             params[name] = [params[name], value]
+    if asked.body:
+        try:
+            body = msgspec.json.decode(asked.body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return params  # the app has refused it, or reads something else in it
+        if isinstance(body, dict):
+            params["body"] = _plain(body, DEPTH, [VALUES])
     return params
+
+
+def _plain(value: Any, depth: int, left: list[int]) -> Any:
+    """A value of a stranger without what an event may not hold: what is asked must not stop its recording."""
+    left[0] -= 1
+    if isinstance(value, str):
+        return clean(value)[:VALUE]
+    if isinstance(value, dict | list) and (depth == 0 or left[0] < 0):
+        return CUT
+    if isinstance(value, dict):
+        return {clean(name)[:NAME]: _plain(value[name], depth - 1, left) for name in list(value)[: left[0]]}
+    if isinstance(value, list):
+        return [_plain(each, depth - 1, left) for each in value[: left[0]]]
+    if isinstance(value, bool) or value is None or abs(value) <= EXACT:
+        return value
+    return str(value)[:VALUE]
 
 
 def _metadata(

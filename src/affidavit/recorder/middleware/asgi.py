@@ -7,7 +7,7 @@ from typing import Any
 
 from affidavit.recorder.context import Context, entered
 from affidavit.recorder.request import RequestReader
-from affidavit.recorder.requests import REFUSAL, Asked, RequestRecorder
+from affidavit.recorder.requests import BODY, REFUSAL, Asked, RequestRecorder
 
 __all__ = ["AuditMiddleware"]
 
@@ -72,7 +72,9 @@ class AuditMiddleware:
             if self._requests is None or scope["type"] != "http":
                 await self._app(scope, receive, send)
             else:
-                await _Answer(self._requests, context, scope, send).of(self._app, receive)
+                reads = self._requests.keeps_body(next(iter(header("content-type")), ""))
+                answer = _Answer(self._requests, context, scope, send)
+                await answer.of(self._app, answer.overhearing(receive) if reads else receive)
 
 
 class _Answer:
@@ -93,6 +95,22 @@ class _Answer:
             path.removeprefix(root) if path.startswith(root + "/") else path,
             query,
         )
+
+    def overhearing(self, receive: Receive) -> Receive:
+        """The body as the app reads it, which is kept where it is short and was read to its end."""
+        heard = bytearray()
+
+        async def pass_on() -> MutableMapping[str, Any]:
+            message = await receive()
+            if message["type"] == "http.request":
+                heard.extend(message.get("body", b"")[: BODY + 1])
+                if not message.get("more_body", False) and len(heard) <= BODY:
+                    self._asked = self._asked._replace(body=bytes(heard))
+                elif len(heard) > BODY:
+                    del heard[BODY + 1 :]
+            return message
+
+        return pass_on
 
     async def of(self, app: App, receive: Receive) -> None:
         """Let the app handle the request."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import Context as ContextVars
 from contextvars import copy_context
+from io import BytesIO
 from typing import Any
 
 from affidavit.recorder.context import Context, entered
 from affidavit.recorder.request import RequestReader, headers_of
-from affidavit.recorder.requests import REFUSAL, Asked, RequestRecorder
+from affidavit.recorder.requests import BODY, REFUSAL, Asked, RequestRecorder
 
 __all__ = ["AuditMiddleware"]
 
@@ -117,7 +118,19 @@ class _Answer:
             environ.get("REQUEST_METHOD", "GET"),
             _path(environ, "PATH_INFO") or "/",
             environ.get("QUERY_STRING", ""),
+            self._body(environ),
         )
+
+    def _body(self, environ: Environ) -> bytes:
+        """A short body, which the app finds unread."""
+        length = environ.get("CONTENT_LENGTH") or ""
+        if not self._requests.keeps_body(environ.get("CONTENT_TYPE", "")) or not length.isdecimal():
+            return b""
+        if int(length) > BODY:
+            return b""
+        body: bytes = environ["wsgi.input"].read(int(length))
+        environ["wsgi.input"] = BytesIO(body)
+        return body
 
     def of(self, app: App, within: ContextVars) -> Iterable[bytes]:
         """Let the app handle the request; its errors stay its server's."""
