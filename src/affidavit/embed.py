@@ -35,6 +35,7 @@ from affidavit.recorder.recorder import Recorder
 from affidavit.recorder.registered import Attribute
 from affidavit.recorder.spool import Spool
 from affidavit.recorder.targets import AwaitedConnection, BlockingConnection, Unit
+from affidavit.tables import make_tables
 
 __all__ = ["Audit", "anonymous", "system"]
 
@@ -230,6 +231,10 @@ class Audit:
 
     def _record_now(self, what: Said | Draft) -> Recorded:
         return self.now.record([self.recorder.draft(what) if isinstance(what, Said) else what])[0]
+
+    def migrate(self) -> list[tuple[int, str]]:
+        """Make our tables in the database, or bring them up to date; see :mod:`affidavit.tables`."""
+        return make_tables(self._database, self._schema)
 
     @property
     def now(self) -> Now:
