@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Column, inspect
+from sqlalchemy import Column
 from sqlalchemy.orm import InstanceState, Mapper
+from sqlalchemy.orm.attributes import instance_state
 
 from affidavit.core.event import Resource
 
@@ -14,7 +15,10 @@ __all__ = ["columns", "is_mapped", "many_to_many", "mapped", "peek", "state_of"]
 
 def state_of(value: object) -> InstanceState[Any] | None:
     """The ORM's state of an object, ``None`` where it is not mapped."""
-    state = inspect(value, raiseerr=False)
+    try:
+        state = instance_state(value)
+    except AttributeError:
+        return None
     return state if isinstance(state, InstanceState) else None
 
 

@@ -40,13 +40,15 @@ class Waiting(NamedTuple):
         recorder: makes its row.
         said: what is recorded.
         schema: of our tables on PostgreSQL.
-        transaction: the root or savepoint in which it was recorded; ``None``: the one that is flushed.
+        transaction: the root or savepoint in which it was recorded; ``None``: the current one.
+        objects: mapped ones that it speaks of.
     """
 
     recorder: Recorder
     said: Said
     schema: str
     transaction: SessionTransaction | None = None
+    objects: tuple[object, ...] = ()
 
 
 class SessionAdapter:
@@ -61,7 +63,7 @@ class SessionAdapter:
         for each in said:
             recorder.check([recorder.draft(each, lambda value: recorder.describe(value) or _pending(value))])
         for each in said:
-            enqueue(session, Waiting(recorder, each, schema, transaction))
+            enqueue(session, Waiting(recorder, each, schema, transaction, _objects(each)))
 
 
 def enqueue(session: Session, waiting: Waiting) -> None:
@@ -75,7 +77,7 @@ def enqueue(session: Session, waiting: Waiting) -> None:
     if waiting.transaction is None:
         waiting = waiting._replace(transaction=_transaction(session))
     if queue.committing is waiting.transaction:  # within the commit nothing would write it later
-        queue.write(session, [waiting])
+        queue.write(session, waiting)
     else:
         queue.waiting.append(waiting)
 
@@ -137,9 +139,9 @@ def _pending(value: object) -> Resource | None:
     return _UNKNOWN if is_mapped(value) else None
 
 
-def _objects(said: Said) -> list[object]:
+def _objects(said: Said) -> tuple[object, ...]:
     found = [said.fields.get("resource"), *said.fields.get("resources", ())]
-    return [one for one in found if one is not None and is_mapped(one)]
+    return tuple(one for one in found if one is not None and is_mapped(one))
 
 
 class _Queue:
@@ -160,42 +162,61 @@ class _Queue:
 
     def write_due(self, session: Session, transaction: SessionTransaction | None, *, all: bool) -> None:
         """Write what is due; unless all of it is asked for, a new object may still come into the session."""
-        due = self.due(transaction)
-        if not all:
-            due = [each for each in due if all_known(each)]
-        if not due:
-            return
-        self.write(session, due)
-        written = {id(each) for each in due}
-        self.waiting = [each for each in self.waiting if id(each) not in written]
+        ready = [(each, said) for each in self.due(transaction) if (said := self._resolved(each, all=all))]
+        if ready:
+            _write(session, ready)
+            written = {id(each) for each, _said in ready}
+            self.waiting = [each for each in self.waiting if id(each) not in written]
 
-    def write(self, session: Session, waiting: Sequence[Waiting]) -> None:
-        """Write events, one statement for each recorder and database, at most 1,000 events long."""
-        places: dict[tuple[int, str, Connection], list[Waiting]] = {}
-        for each in waiting:
-            place = (id(each.recorder), each.schema, _connection(session, each))
-            places.setdefault(place, []).append(each)
-        for (_recorder, schema, connection), own in places.items():
-            said = [self._completed(each) for each in own]
-            for start in range(0, len(said), MAX_BATCH):
-                write(connection, own[0].recorder, said[start : start + MAX_BATCH], schema)
+    def write(self, session: Session, waiting: Waiting) -> None:
+        """Write an event at once."""
+        said = self._resolved(waiting, all=True)
+        assert said is not None
+        _write(session, [(waiting, said)])
 
-    def _completed(self, waiting: Waiting) -> Said:
-        """With the changes of the object that it speaks of, where the caller gave none."""
-        said, registered = waiting.said, waiting.recorder.registered
-        for one in _objects(said):
-            if registered.describe(one) is None:
-                raise _no_id(one)
-        one = said.fields.get("resource")
-        if one is None or "changes" in said.fields:
+    def _resolved(self, waiting: Waiting, *, all: bool) -> Said | None:
+        """What was said, of objects that have their ids, with the changes of the first where none were given.
+
+        Raises:
+            InvalidEvent: an object has no id, and there is no later time at which it may get one.
+        """
+        said, objects = waiting.said, waiting.objects
+        if not objects:
             return said
-        changes = registered.shown(type(one), self.histories.of(one))
-        return said._replace(fields={**said.fields, "changes": changes}) if changes else said
+        registered = waiting.recorder.registered
+        found = {id(one): registered.describe(one) for one in objects}
+        for one in objects:
+            if found[id(one)] is None:
+                if all:
+                    raise _no_id(one)
+                return None
+        fields = dict(said.fields)
+        first = fields.get("resource")
+        if id(first) in found:
+            fields["resource"] = found[id(first)]
+            if "changes" not in fields and (changed := self.histories.of(first)):
+                fields["changes"] = registered.shown(type(first), changed)
+        if "resources" in fields:
+            fields["resources"] = [found.get(id(one), one) for one in fields["resources"]]
+        return said._replace(fields=fields)
 
 
-def all_known(waiting: Waiting) -> bool:
-    """Whether all objects that an event speaks of have their ids."""
-    return all(waiting.recorder.describe(one) is not None for one in _objects(waiting.said))
+def _write(session: Session, ready: Sequence[tuple[Waiting, Said]]) -> None:
+    """Write events, one statement for each recorder and database, at most 1,000 events long."""
+    connections: dict[tuple[object, object], Connection] = {}
+    places: dict[tuple[Connection, str, int], tuple[Recorder, list[Said]]] = {}
+    for each, said in ready:
+        state = state_of(each.objects[0]) if each.objects else None
+        mapper = None if state is None else state.mapper
+        connection = connections.get((each.transaction, mapper))
+        if connection is None:
+            connection = _connection(session, mapper, each.transaction)
+            connections[each.transaction, mapper] = connection
+        place = (connection, each.schema, id(each.recorder))
+        places.setdefault(place, (each.recorder, []))[1].append(said)
+    for (connection, schema, _id), (recorder, all_said) in places.items():
+        for start in range(0, len(all_said), MAX_BATCH):
+            write(connection, recorder, all_said[start : start + MAX_BATCH], schema)
 
 
 def _no_id(one: object) -> InvalidEvent:
@@ -211,25 +232,19 @@ def _queue_of(session: Session) -> _Queue:
     return queue
 
 
-def _connection(session: Session, waiting: Waiting) -> Connection:
+def _connection(session: Session, mapper: Any, transaction: SessionTransaction | None) -> Connection:
     """The session's connection to the database of the object that an event speaks of.
 
     Raises:
         WrongTransaction: the session has several databases, and nothing says which.
     """
-    arguments: dict[str, Any] = {"clause": _OURS}
-    for one in _objects(waiting.said):
-        state = state_of(one)
-        if state is not None:
-            arguments["mapper"] = state.mapper
-            break
     try:
-        bind = session.get_bind(**arguments)
+        bind = session.get_bind(mapper, clause=_OURS)
     except UnboundExecutionError:
         bind = _only_bind(session)
-    if waiting.transaction is None:
+    if transaction is None:
         return session.connection(bind_arguments={"bind": bind})
-    return waiting.transaction.connection(None, bind=bind)
+    return transaction.connection(None, bind=bind)
 
 
 def _only_bind(session: Session) -> Engine | Connection:
@@ -270,7 +285,7 @@ def _all_touched(session: Session, queue: _Queue, due: Sequence[Waiting]) -> lis
     for kind, one in queue.touched:
         first.setdefault(id(one), (kind, one))
     touched, known = list(first.values()), set(first)
-    for one in (one for each in due for one in _objects(each.said)):
+    for one in (one for each in due for one in each.objects):
         if id(one) not in known:
             known.add(id(one))
             if one in session.new:

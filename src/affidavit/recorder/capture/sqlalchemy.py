@@ -109,7 +109,7 @@ def _events(_session: Session, flushed: Sequence[tuple[Kind, object, Changed]]) 
             if kind not in each.actions or (kind == "update" and not changes):
                 continue
             said = each.recorder.said(each.actions[kind], {"resource": one, "changes": changes})
-            found.append(Waiting(each.recorder, said, each.schema))
+            found.append(Waiting(each.recorder, said, each.schema, objects=(one,)))
     return found
 
 
