@@ -10,6 +10,7 @@ from typing import Any, ParamSpec, TypeVar, Unpack
 from asgiref.sync import sync_to_async
 
 from affidavit.core.catalog import EventType
+from affidavit.core.event import Draft
 from affidavit.core.row import Recorded
 from affidavit.recorder.aio import Aio
 from affidavit.recorder.attempts import Attempt, CallFields
@@ -55,6 +56,10 @@ class DjangoAio(Aio):
             await self._failed(attempt, error)
             raise
         await self._store(attempt.succeeded())
+
+    async def _store(self, draft: Draft) -> Recorded:
+        # In the thread of the request, as the ORM does: in a test that is where its transaction is.
+        return (await sync_to_async(lambda: self._now().record([draft]))())[0]
 
     def audited(
         self,

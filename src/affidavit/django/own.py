@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from django.core import mail
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from affidavit.core.row import Recorded
 from affidavit.core.statement import Steps
 from affidavit.django.settings import database_url
+from affidavit.django.within import run_within, runs_within
 from affidavit.recorder.adapters.own import file_of, source_of
 
 __all__ = ["OwnSource"]
@@ -24,12 +27,15 @@ class OwnSource:
     """
 
     def __init__(self, wrapper: Any, schema: str) -> None:
+        self._alias = wrapper.alias
+        self._schema = schema
         made = wrapper.__class__({**wrapper.settings_dict}, alias=wrapper.alias)
 
         def open_in_memory() -> Any:
             """A database in memory has no URL: it is shared by the connections of this process."""
             return made.get_new_connection(made.get_connection_params())
 
+        self.dialect: str = made.vendor
         self._source = source_of(database_url(made) or open_in_memory, schema)
 
     @property
@@ -39,21 +45,19 @@ class OwnSource:
         return None if file is None else file.with_name(f"{file.with_suffix('').name}-spool.db")
 
     @property
-    def dialect(self) -> str:
-        """``sqlite`` or ``postgresql``."""
-        return self._source.dialect
-
-    @property
     def keeps(self) -> bool:
         """Not in tests: their runner drops the database, which PostgreSQL refuses while we are connected."""
         return self._source.keeps and not hasattr(mail, "outbox")
 
     def connect(self) -> Any:
-        """A new connection."""
-        return self._source.connect()
+        """A new connection; that of Django, where there can be no other."""
+        ours = connections[self._alias]
+        return ours if runs_within(ours) else self._source.connect()
 
     def run(self, connection: Any, steps: Steps) -> list[Recorded]:
         """Run a recording in a transaction of its own."""
+        if isinstance(connection, BaseDatabaseWrapper):
+            return run_within(connection, self._schema, steps)
         return self._source.run(connection, steps)
 
     def is_busy(self, error: BaseException) -> bool:
@@ -65,5 +69,6 @@ class OwnSource:
         return self._source.is_away(error)
 
     def close(self, connection: Any) -> None:
-        """Close a connection."""
-        self._source.close(connection)
+        """Close a connection, unless it is Django's."""
+        if not isinstance(connection, BaseDatabaseWrapper):
+            self._source.close(connection)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
+from asgiref.sync import sync_to_async
 from django.db import connection, transaction
 from django.test import TestCase, TransactionTestCase
 
@@ -37,6 +40,31 @@ class RolledBack(TestCase):  # type: ignore[misc]
         create()
         assert events() == 1
 
+    def test_denied(self) -> None:
+        """What a transaction of its own would keep is there, and gone after the test as everything else."""
+        create()
+        audit.denied("team.delete", actor=system("test"))
+        assert events() == 2
+
+    def test_denied_in_a_block_that_rolls_back(self) -> None:
+        """The app's block takes its change back, and what was denied stays."""
+        with suppress(ValueError), transaction.atomic():
+            create()
+            with suppress(KeyError), transaction.atomic():
+                audit.denied("team.delete", actor=system("test"))
+                raise KeyError
+            assert events() == 2
+            raise ValueError
+        assert events() == 1
+        assert not Team.objects.exists()
+        create()
+        assert events() == 2
+
+    async def test_async_view(self) -> None:
+        """So is what an async view records."""
+        await self.async_client.get("/refuse-async/x")
+        assert await sync_to_async(events)() == 1
+
     def test_view(self) -> None:
         """The middleware works in it."""
         self.client.get("/rename/x")
@@ -51,6 +79,19 @@ class Committed(TransactionTestCase):  # type: ignore[misc]
         before = events()
         create()
         assert events() == before + 1
+
+    def test_denied_in_a_block_that_rolls_back(self) -> None:
+        """What was denied stays, once, when the transaction of the app is rolled back for good."""
+        before = events()
+        with suppress(ValueError), transaction.atomic():
+            create()
+            audit.denied("team.delete", actor=system("test"))
+            raise ValueError
+        assert events() == before + 1
+        with transaction.atomic():
+            create()
+            audit.denied("team.delete", actor=system("test"))
+        assert events() == before + 3
 
     def test_denied(self) -> None:
         """A transaction of its own sees the same database."""

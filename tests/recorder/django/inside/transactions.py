@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from contextlib import suppress
 
@@ -204,6 +205,30 @@ def test_attempt(name: str) -> None:
             raise Refused
     assert both(name) == (1, 2)
     assert [row["outcome"] for row in stored(name)] == ["success", "failure"]
+
+
+def test_awaited(name: str) -> None:
+    """The awaited forms record in transactions of their own: attempts and calls, done and failed."""
+
+    @audit.audited("report.export", actor=system("test"), description="called")
+    async def export(error: Exception | None) -> None:
+        if error is not None:
+            raise error
+
+    async def work() -> None:
+        async with audit.aio.attempt("team.create", reason=name, actor=system("test")):
+            pass
+        with pytest.raises(Refused):
+            async with audit.aio.attempt("team.create", reason=name, actor=system("test")):
+                raise Refused
+        await export(None)
+        with pytest.raises(Refused):
+            await export(Refused(name))
+
+    calls = len(stored(f"Refused: {name}"))
+    asyncio.run(work())
+    assert [row["outcome"] for row in stored(name)] == ["success", "failure"]
+    assert len(stored(f"Refused: {name}")) == calls + 1
 
 
 def test_attempt_that_fails_at_its_commit(name: str) -> None:
