@@ -114,7 +114,7 @@ class Audit:
     ) -> list[Recorded]: ...
 
     def record(
-        self, target: Any, action: str | EventType, /, **fields: Unpack[Fields]
+        self, target: Any, action: str | EventType | None = None, /, **fields: Unpack[Fields]
     ) -> list[Recorded] | Awaitable[list[Recorded]] | None:
         """Record an event in the transaction of a connection or session: both or neither.
 
@@ -134,6 +134,8 @@ class Audit:
                 event could belong to, or ends it in two phases.
         """
         adapter = adapter_of(target)
+        if action is None:
+            raise TypeError("record(session, ...): the action is missing")
         return adapter.record(self.recorder, target, [self.recorder.said(action, fields)], self._schema)
 
     def record_now(self, action: str | EventType, /, **fields: Unpack[Fields]) -> Recorded:

@@ -155,6 +155,8 @@ def draft_of(
     if (changes := said.pop("changes", None)) is not None:
         said["changes"] = _changes(changes)
     if (metadata := said.pop("metadata", None)) is not None:
+        if not isinstance(metadata, Mapping):
+            raise _bad("metadata", "type", "must be a mapping", type(metadata).__name__)
         said["metadata"] = plain(dict(metadata), "metadata")
     said.setdefault("organization", organization)
     if said.get("actor") is None:

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
+from affidavit.core.catalog import EventType
 from affidavit.core.row import Recorded
 from affidavit.errors import WrongTransaction
 
@@ -66,12 +67,13 @@ def adapter_of(target: object) -> Adapter:
     """The adapter of a connection or session.
 
     Raises:
-        TypeError: a text was given, where the connection or session goes.
+        TypeError: an action was given, where the connection or session goes.
         WrongTransaction: nobody knows this kind of object.
     """
-    if isinstance(target, str):
+    if isinstance(target, str | EventType):
+        name = target if isinstance(target, str) else target.action
         raise TypeError(
-            f"record({target!r}, ...): pass the session or connection first, then the action; for an event in"
+            f"record({name!r}, ...): pass the session or connection first, then the action; for an event in"
             " a transaction of its own use record_now"
         )
     cls = type(target)

@@ -16,10 +16,9 @@ __all__ = ["columns", "is_mapped", "many_to_many", "mapped", "peek", "state_of"]
 def state_of(value: object) -> InstanceState[Any] | None:
     """The ORM's state of an object, ``None`` where it is not mapped."""
     try:
-        state = instance_state(value)
+        return instance_state(value)
     except AttributeError:
         return None
-    return state if isinstance(state, InstanceState) else None
 
 
 def is_mapped(value: object) -> bool:
