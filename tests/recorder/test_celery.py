@@ -12,12 +12,13 @@ from uuid import UUID
 import pytest
 from celery import Celery, chain, group
 from celery.contrib.testing.worker import start_worker
+from celery.signals import task_postrun
 
 from affidavit.core.event import Actor, Request, Session
 from affidavit.embed import Audit
 from affidavit.errors import Refused
 from affidavit.recorder.celery import HEADER, install
-from affidavit.recorder.context import context, current
+from affidavit.recorder.context import Context, context, current
 from tests.recorder.apps import App
 from tests.recorder.small import sqlite_app
 
@@ -32,10 +33,16 @@ class Product:
     Attributes:
         audit: records into the database of the test that runs.
         again: how often the task ``try_again`` has run.
+        left: the context after each task, as the worker sees it.
     """
 
     audit: Audit
     again = 0
+    left: list[Context | None]
+
+
+def _look(**_: object) -> None:
+    Product.left.append(current())
 
 
 def product_tasks(celery: Celery) -> None:
@@ -87,6 +94,7 @@ def celery() -> Iterator[Celery]:
     product_tasks(celery)
     install()
     install()
+    task_postrun.connect(_look, weak=False)
     with start_worker(celery, perform_ping_check=False, shutdown_timeout=LONGEST):
         yield celery
 
@@ -97,6 +105,7 @@ def app(tmp_path: Path) -> App:
     app = sqlite_app(tmp_path)
     Product.audit = Audit(app.url, organization="meadow")
     Product.again = 0
+    Product.left = []
     return app
 
 
@@ -168,6 +177,20 @@ def test_what_a_task_sends_acts_for_the_same_person(celery: Celery, app: App) ->
     assert dict(app.events("action", "actor_id")) == {
         f"team.{name}": "ada" for name in ("first", "second", "third", "fourth", "fifth", "sixth", "seventh")
     } | {"team.swept": "sweeper"}
+
+
+def test_the_context_ends_with_the_task(celery: Celery, app: App) -> None:
+    """Whatever a task did and however it ended, the worker's thread has no context afterwards."""
+    with context(actor=ADA):
+        done(celery.tasks["record"].delay("team.update"))
+        done(celery.tasks["change_and_send"].delay())
+        with pytest.raises(ZeroDivisionError):
+            done(celery.tasks["fail"].delay())
+        done(celery.tasks["try_again"].delay())
+    done(celery.tasks["known"].delay())
+    done(celery.tasks["known"].delay())  # one worker: the others are over
+    assert len(Product.left) >= 7
+    assert set(Product.left) == {None}
 
 
 def test_tasks_of_many_people_are_not_mixed_up(celery: Celery, app: App) -> None:
