@@ -17,8 +17,8 @@ __all__ = ["file_of", "find_mapped", "path_of", "source_of"]
 def find_mapped(recorder: Recorder) -> None:
     """Where the app has SQLAlchemy, know its mapped objects, and when its sessions end a transaction."""
     if "sqlalchemy.orm" in sys.modules:
+        from affidavit.recorder.adapters.mapped import mapped
         from affidavit.recorder.adapters.own_ends import listen_to_sessions
-        from affidavit.recorder.adapters.sqlalchemy import mapped
 
         recorder.registered.find_by(mapped)
         listen_to_sessions()

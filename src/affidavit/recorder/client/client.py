@@ -8,11 +8,11 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, Unpack
 from uuid import UUID, uuid4
+from weakref import ref
 
 import msgspec
 
@@ -24,6 +24,7 @@ from affidavit.core.times import format_time
 from affidavit.recorder.client.sender import Sender
 from affidavit.recorder.client.transport import SECONDS, Transport
 from affidavit.recorder.fields import Fields, Said
+from affidavit.recorder.forks import when_forked
 from affidavit.recorder.recorder import Recorder
 from affidavit.recorder.spool import LIMIT, DeadLetter, Spool
 
@@ -83,15 +84,16 @@ class AuditClient:
             entropy=entropy,
             allow_import=True,
         )
-        self._transport: Callable[[], Transport] = partial(Transport, url, token, seconds=seconds)
+        # Not a partial: its repr, which a crash reporter may send away, would show the token.
+        self._transport: Callable[[], Transport] = lambda: Transport(url, token, seconds=seconds)
         self._transport()  # a bad address is named here and not in a thread
         self._clock = clock
         self.spool = Spool(Path(spool), limit=limit, when_full=when_full)
         self._lock = threading.Lock()
         self._sender: Sender | None = None
         self._closed = False
-        os.register_at_fork(after_in_child=self._forked)
-        atexit.register(self._end)
+        when_forked(self)
+        self._at_exit = _ends_at_exit(self)
         if self.spool.has_entries():
             self._wake()
 
@@ -105,31 +107,44 @@ class AuditClient:
         self._put(self.recorder.said(action, fields))
 
     def _put(self, said: Said) -> None:
-        key = said.fields.get("idempotency_key") or uuid4().hex
-        now = said.fields.get("occurred_at") or self._clock()
+        self._store(self._body_of(said))
+
+    def _body_of(self, said: Said) -> bytes:
+        key, now = said.fields.get("idempotency_key"), said.fields.get("occurred_at")
+        key = uuid4().hex if key is None else key
+        now = self._clock() if now is None else now
         draft = self.recorder.draft(
             said._replace(fields={**said.fields, "idempotency_key": key, "occurred_at": now})
         )
         (row,) = self.recorder.rows([draft], lambda _organization: bytes(32))
-        self.spool.put([_body(row, key, with_organization=self._names(said))])
-        self._wake()
+        return _body(row, key, with_organization=self._names(said))
+
+    def _store(self, body: bytes) -> None:
+        self.spool.put([body])
+        if self._closed:
+            self.spool.close()  # it waits for the next client of this spool
+        else:
+            self._wake()
 
     def _names(self, said: Said) -> bool:
-        return self._named is not None or "organization" in said.fields
+        return self._named is not None or said.fields.get("organization") is not None
 
     def _wake(self) -> None:
         with self._lock:
             if self._sender is None:
-                self._sender = Sender(self.spool, self._transport(), clock=self._clock)
+                try:
+                    self._sender = Sender(self.spool, self._transport(), clock=self._clock)
+                except RuntimeError:
+                    return  # the interpreter ends and starts no thread: the event waits on the disk
             self._sender.wake()
 
     def flush(self, seconds: float = 10.0) -> bool:
         """Wait until everything was sent or put aside; false where that took too long."""
         if not self.spool.has_entries():
             return True
-        self._wake()
-        assert self._sender is not None
-        return self._sender.flush(seconds)
+        if not self._closed:
+            self._wake()
+        return self._sender is not None and self._sender.flush(seconds)
 
     @property
     def last_error(self) -> str | None:
@@ -150,17 +165,31 @@ class AuditClient:
         if self._closed:
             return
         self._closed = True
-        atexit.unregister(self._end)
+        atexit.unregister(self._at_exit)
         if self._sender is not None:
             if seconds:
                 self._sender.flush(seconds)
             self._sender.close()
         self.spool.close()
 
-    def _forked(self) -> None:
-        """A child has no thread, and connections of its own."""
-        self._sender = None
-        self._lock = threading.Lock()
+    def before_fork(self) -> None:
+        """Let no thread be started, nor the lock of the spool be taken, while the process forks."""
+        self._lock.acquire()
+        if self._sender is not None:
+            self._sender.taking.acquire()
+
+    def after_fork(self, *, child: bool) -> None:
+        """A child has no thread, and a connection and a lock of its own, with its next event."""
+        sender = self._sender
+        if child:
+            self._sender = None
+            self._lock = threading.Lock()
+            if sender is not None:
+                sender.abandon()
+            return
+        if sender is not None:
+            sender.taking.release()
+        self._lock.release()
 
     def __enter__(self) -> Self:
         return self
@@ -183,8 +212,9 @@ class AsyncAuditClient:
 
     async def record(self, action: str | EventType, /, **fields: Unpack[Fields]) -> None:
         """See :meth:`AuditClient.record`."""
-        said = self.client.recorder.said(action, fields)
-        await asyncio.to_thread(self.client._put, said)
+        # Made here: an ORM's object belongs to the thread and the task of its session.
+        body = self.client._body_of(self.client.recorder.said(action, fields))
+        await asyncio.to_thread(self.client._store, body)
 
     async def flush(self, seconds: float = 10.0) -> bool:
         """See :meth:`AuditClient.flush`."""
@@ -201,6 +231,18 @@ class AsyncAuditClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+
+def _ends_at_exit(client: AuditClient) -> Callable[[], None]:
+    """Ends a client with the interpreter, without keeping it alive until then."""
+    known = ref(client)
+
+    def end() -> None:
+        if (one := known()) is not None:
+            one._end()
+
+    atexit.register(end)
+    return end
 
 
 def _body(row: Row, key: str, *, with_organization: bool) -> bytes:

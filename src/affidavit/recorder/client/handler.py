@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
 from collections.abc import Callable
 from typing import Any
 
 from affidavit.core.event import Actor
 from affidavit.recorder.client.client import AuditClient
+from affidavit.recorder.client.sender import LOGGER
 from affidavit.recorder.fields import system
 
 __all__ = ["AuditHandler"]
 
+_LONGEST = 128
+_inside = threading.local()
 _SEGMENT = re.compile(r"[^a-z0-9_-]+")
 _SEVERITY = ((logging.CRITICAL, "critical"), (logging.WARNING, "warning"))
 
@@ -22,6 +26,8 @@ class AuditHandler(logging.Handler):
 
     ``extra={"audit": {...}}`` gives fields of the event, ``action`` among them. Without one the action is the
     logger's name under ``logging.``, such as ``logging.app.billing``.
+
+    What the client itself logs, and what is logged while a record is handed in, is left out.
 
     Args:
         client: that sends.
@@ -37,6 +43,9 @@ class AuditHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Hand in one record; what fails is reported as :mod:`logging` does, and never stops the program."""
+        if record.name == LOGGER or getattr(_inside, "emits", False):
+            return  # what the recording itself has to say would be recorded for ever
+        _inside.emits = True
         try:
             fields: dict[str, Any] = dict(getattr(record, "audit", None) or {})
             action = fields.pop("action", None) or self.action(record)
@@ -50,8 +59,10 @@ class AuditHandler(logging.Handler):
             self._client.record(action, **fields)
         except Exception:  # noqa: BLE001 - the rule of logging handlers
             self.handleError(record)
+        finally:
+            _inside.emits = False
 
 
 def _action(record: logging.LogRecord) -> str:
     segments = (_SEGMENT.sub("_", part.lower()).strip("_") for part in record.name.split("."))
-    return ".".join(["logging", *(part for part in segments if part)])[:128]
+    return ".".join(["logging", *(part for part in segments if part)])[:_LONGEST].rstrip("._-")
