@@ -10,12 +10,12 @@ from contextlib import suppress
 import psycopg
 import pytest
 from django.db import DatabaseError, IntegrityError, connection, connections, transaction
-from django.test import Client
+from django.test import Client, override_settings
 
 from affidavit.django import audit
 from affidavit.django.recording import DjangoAudit
-from affidavit.django.settings import database_url
-from affidavit.errors import InvalidEvent, WrongTransaction
+from affidavit.django.settings import audit_options, database_url
+from affidavit.errors import ConfigError, InvalidEvent, WrongTransaction
 from affidavit.recorder.fields import system
 from tests.recorder.django.inside.plugin import leaves, stored, teams
 from tests.recorder.django.project.models import Team
@@ -343,6 +343,15 @@ def test_connection_lost_during_the_commit(name: str) -> None:
         with connection.cursor() as cursor:
             cursor.execute("DROP TRIGGER lost ON project_team; DROP FUNCTION lose()")
     assert both(name) == (0, 0)
+
+
+def test_setting_that_does_not_exist() -> None:
+    """A misspelt key of AFFIDAVIT is named, with those that there are."""
+    with (
+        override_settings(AFFIDAVIT={"organisation": "acme"}),
+        pytest.raises(ConfigError, match="organisation"),
+    ):
+        audit_options()
 
 
 def test_unknown_field() -> None:
