@@ -240,7 +240,7 @@ def test_a_task_that_runs_at_once_ends_in_the_senders_context(celery: Celery, ap
 
 
 def test_a_retry_that_runs_at_once_leaves_nobody_behind(celery: Celery, app: App) -> None:
-    """The retry has the id of the task that it runs in; each of them ends its own context."""
+    """Each try ends its own context, under one id."""
     with context(actor=ADA):
         celery.tasks["try_again"].apply(headers={HEADER: {"actor": {"type": "user", "id": "bea"}}})
         here = current()

@@ -33,7 +33,7 @@ _CARRIED: dict[str, type] = {
 _logger = logging.getLogger("affidavit.recorder")
 _installed = False
 _HELD = "affidavit_block"
-"""Attribute of the running task's request: a retry that runs at once has the same task id."""
+"""Attribute of the running task's request, with which it goes: ids come again with each retry."""
 
 
 def install(source: str = "task") -> None:
