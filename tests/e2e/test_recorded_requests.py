@@ -132,8 +132,9 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     token = program.json("token", "create", "--organization", "acme", *abilities, "--json")[0]["token"]
     audit = Audit(database, organization="acme")
     chosen = {key: f"api.request.{name}" for key, name in ENDPOINTS.items()}
-    api = AuditMiddleware(
-        data_platform(audit),
+    api = data_platform(audit)
+    api.add_middleware(
+        AuditMiddleware,
         trusted_proxies=["127.0.0.1"],
         requests=RequestRecorder(audit, chosen, bodies=True),
     )
