@@ -377,6 +377,17 @@ def test_an_event_of_an_outer_part_is_not_lost_in_an_inner_one(
     assert (crews(app), app.count()) == (1, 1)
 
 
+def test_order_of_recording_is_order_of_events(app: App, engine: Engine, audit: Audit) -> None:
+    """What was recorded before a savepoint stands before what was recorded in it, and that before the rest."""
+    with Session(engine) as session:
+        audit.record(session, "crew.first", actor=ME)
+        with session.begin_nested():
+            audit.record(session, "crew.second", actor=ME)
+        audit.record(session, "crew.third", actor=ME)
+        session.commit()
+    assert [action for (action,) in app.events("action")] == ["crew.first", "crew.second", "crew.third"]
+
+
 def test_what_fails_in_a_flush_takes_its_event_along(app: App, engine: Engine, audit: Audit) -> None:
     """A constraint, with and without a savepoint, and an end after the flush; what follows is not touched."""
     with Session(engine) as session:
