@@ -378,7 +378,7 @@ def test_an_event_of_an_outer_part_is_not_lost_in_an_inner_one(
 
 
 def test_order_of_recording_is_order_of_events(app: App, engine: Engine, audit: Audit) -> None:
-    """What was recorded before a savepoint stands before what was recorded in it, and that before the rest."""
+    """What was recorded before a savepoint stands before what was recorded in it, that before the rest."""
     with Session(engine) as session:
         audit.record(session, "crew.first", actor=ME)
         with session.begin_nested():
