@@ -25,6 +25,7 @@ from affidavit.embed import Audit
 from affidavit.errors import ConfigError
 from affidavit.recorder.middleware.asgi import AuditMiddleware
 from affidavit.recorder.middleware.wsgi import AuditMiddleware as WsgiMiddleware
+from affidavit.recorder.parameters import parameters
 from affidavit.recorder.requests import RequestRecorder
 from tests.recorder.apps import App
 from tests.recorder.small import sqlite_app
@@ -362,6 +363,16 @@ def test_a_body_is_recorded_where_that_was_asked_for(app: App, audit: Audit) -> 
     assert posted(audit, app, body, "text/plain", bodies=True) == {"page": "1"}
     assert posted(audit, app, b'{"a": "' + b"x" * 70_000 + b'"}', bodies=True) == {"page": "1"}
     assert "hush" not in str(app.events("*"))
+
+
+def test_a_parameter_called_body_is_not_lost() -> None:
+    """Query and body are both there, whatever their names."""
+    assert parameters("body=a&body=b&x=1", b'{"c": 1}') == {
+        "x": "1",
+        "query.body": ["a", "b"],
+        "body": {"c": 1},
+    }
+    assert parameters("body=a", b"") == {"body": "a"}
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Literal, NamedTuple, Protocol, get_args
-from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -20,36 +19,17 @@ from affidavit.errors import ConfigError
 from affidavit.recorder.context import Context, entered
 from affidavit.recorder.fields import Said, anonymous
 from affidavit.recorder.now import Now
+from affidavit.recorder.parameters import NAME, VALUE, parameters
 from affidavit.recorder.recorder import Recorder
 from affidavit.recorder.request import clean
 
 __all__ = ["REFUSAL", "Asked", "RequestRecorder"]
-
-QUERY = 16_384
-"""Characters of a query that are read."""
-PARAMS = 100
-"""Parameters of a query that are kept."""
-VALUE = 1_000
-"""Characters of a value that are kept."""
-NAME = 128
-"""Characters of a parameter's name that are kept."""
 
 REFUSAL = (
     b'{"type":"about:blank","title":"Service Unavailable","status":503,'
     b'"detail":"The request could not be recorded in the audit log, so it is not answered."}'
 )
 """What is answered where an event could not be recorded: a problem document (RFC 9457)."""
-
-BODY = 32_768
-"""Bytes of a body that are read."""
-DEPTH = 8
-"""Levels of a body that are kept."""
-VALUES = 500
-"""Values of a body that are kept, about."""
-CUT = "..."
-"""Stands for what was not kept."""
-EXACT = 2**53
-"""Numbers beyond it are kept as text: others would read another number."""
 
 OnError = Literal["refuse", "answer"]
 
@@ -165,7 +145,7 @@ class RequestRecorder:
         return await asyncio.to_thread(self.record, asked, context, status, route)
 
     def keeps_body(self, content_type: str) -> bool:
-        """Whether a body of this type is to be handed over, up to :data:`BODY` bytes."""
+        """Whether a body of this type is to be handed over, where it is no longer than ``BODY``."""
         kind = content_type.partition(";")[0].strip().lower()
         return self._bodies and (kind == "application/json" or kind.endswith("+json"))
 
@@ -230,45 +210,8 @@ def _request(known: Request | None, asked: Asked, endpoint: _Endpoint) -> Reques
         request,
         method=clean(asked.method)[:64],
         endpoint=endpoint.template,
-        params=_params(asked) or None,
+        params=parameters(asked.query, asked.body) or None,
     )
-
-
-def _params(asked: Asked) -> dict[str, Any]:
-    """The parameters of a query, those that came more than once as a list, and the body."""
-    params: dict[str, Any] = {}
-    for name, value in parse_qsl(asked.query[:QUERY], keep_blank_values=True)[:PARAMS]:
-        name, value = clean(name)[:NAME], clean(value)[:VALUE]
-        if name not in params:
-            params[name] = value
-        elif isinstance(params[name], list):
-            params[name].append(value)
-        else:
-            params[name] = [params[name], value]
-    if asked.body:
-        try:
-            body = msgspec.json.decode(asked.body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return params  # the app has refused it, or reads something else in it
-        if isinstance(body, dict):
-            params["body"] = _plain(body, DEPTH, [VALUES])
-    return params
-
-
-def _plain(value: Any, depth: int, left: list[int]) -> Any:
-    """A value of a stranger without what an event may not hold: what is asked must not stop its recording."""
-    left[0] -= 1
-    if isinstance(value, str):
-        return clean(value)[:VALUE]
-    if isinstance(value, dict | list) and (depth == 0 or left[0] < 0):
-        return CUT
-    if isinstance(value, dict):
-        return {clean(name)[:NAME]: _plain(value[name], depth - 1, left) for name in list(value)[: left[0]]}
-    if isinstance(value, list):
-        return [_plain(each, depth - 1, left) for each in value[: left[0]]]
-    if isinstance(value, bool) or value is None or abs(value) <= EXACT:
-        return value
-    return str(value)[:VALUE]
 
 
 def _metadata(

@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
 from affidavit.recorder.context import Context, entered
+from affidavit.recorder.parameters import BODY
 from affidavit.recorder.request import RequestReader
-from affidavit.recorder.requests import BODY, REFUSAL, Asked, RequestRecorder
+from affidavit.recorder.requests import REFUSAL, Asked, RequestRecorder
 
 __all__ = ["AuditMiddleware"]
 

@@ -9,8 +9,9 @@ from io import BytesIO
 from typing import Any
 
 from affidavit.recorder.context import Context, entered
+from affidavit.recorder.parameters import BODY
 from affidavit.recorder.request import RequestReader, headers_of
-from affidavit.recorder.requests import BODY, REFUSAL, Asked, RequestRecorder
+from affidavit.recorder.requests import REFUSAL, Asked, RequestRecorder
 
 __all__ = ["AuditMiddleware"]
 
