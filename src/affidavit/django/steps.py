@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from django.db import router
 from django.db.migrations.operations.base import Operation
 
 from affidavit.django.settings import database_url, schema
-from affidavit.errors import WrongTransaction
+from affidavit.errors import ConfigError, WrongTransaction
 
 __all__ = ["Steps"]
 
@@ -40,6 +41,7 @@ class Steps(Operation):  # type: ignore[misc]
         """Apply what is missing.
 
         Raises:
+            ConfigError: psycopg 3 is missing on PostgreSQL.
             WrongTransaction: within an atomic block, as the steps could not be undone with it.
         """
         connection = schema_editor.connection
@@ -65,6 +67,8 @@ class Steps(Operation):  # type: ignore[misc]
             migrate.migrate(connection.connection, path)
 
     def _on_postgresql(self, connection: Any) -> None:
+        if find_spec("psycopg") is None:
+            raise ConfigError("Affidavit on PostgreSQL needs psycopg 3: pip install 'affidavit[postgres]'")
         from affidavit.storage.postgres import migrate
         from affidavit.storage.postgres.connect import Address, connect
 

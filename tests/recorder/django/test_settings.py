@@ -12,6 +12,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 import affidavit
 from affidavit.core.database_url import masked, readable
+from affidavit.django import steps
 from affidavit.django.settings import database_url
 from affidavit.errors import ConfigError
 
@@ -53,6 +54,13 @@ def test_other_databases() -> None:
     """MySQL is refused by name."""
     with pytest.raises(ConfigError, match="mysql"):
         database_url(SimpleNamespace(vendor="mysql", alias="default"))
+
+
+def test_older_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With psycopg 2 alone ``migrate`` says what to install."""
+    monkeypatch.setattr(steps, "find_spec", lambda _name: None)
+    with pytest.raises(ConfigError, match="psycopg 3"):
+        steps.Steps(sqlite=1, postgresql=1)._on_postgresql(None)
 
 
 def test_of_the_engines_only_migrations_are_known() -> None:
