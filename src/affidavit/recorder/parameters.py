@@ -37,8 +37,8 @@ def parameters(query: str, document: bytes) -> dict[str, Any]:
 
     Args:
         query: as it was sent.
-        document: of the body, at most :data:`BODY` bytes; empty where there is none. Beside one, a parameter of
-            the query that is called ``body``, too, is ``query.body``.
+        document: of the body, at most :data:`BODY` bytes; empty where there is none. Beside one, a parameter
+            of the query that is called ``body``, too, is ``query.body``.
     """
     params: dict[str, Any] = {}
     for name, value in parse_qsl(query[:QUERY], keep_blank_values=True)[:PARAMS]:
