@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import warnings
 from collections import Counter
@@ -31,7 +32,7 @@ from affidavit.errors import InvalidEvent
 from affidavit.recorder.capture import uncaptured
 from affidavit.recorder.capture.uncaptured import UncapturedChange
 from tests.recorder.apps import App
-from tests.recorder.ports import ME, proper
+from tests.recorder.ports import ME, AlchemyAsyncSession, proper
 
 
 class Base(DeclarativeBase):
@@ -302,3 +303,30 @@ def test_only_the_kinds_that_are_named(audit: Audit) -> None:
         audit.capture(Plant, actions={"changed": "plant.changed"})  # type: ignore[dict-item]
     with pytest.raises(TypeError, match="int"):
         audit.capture(int)
+
+
+def test_an_async_session_is_captured_like_any_other(app: App, engine: Engine, audit: Audit) -> None:
+    """Insert, update of an expired object, a statement for many rows and a bulk operation, all awaited."""
+
+    async def told() -> None:
+        port = AlchemyAsyncSession(app, audit)
+        await port.open()
+        session = port.target
+        one = Plant(name="fern")
+        session.add(one)
+        await session.commit()
+        one.height = 3
+        await session.commit()
+        await session.execute(update(Plant).values(height=5))
+        await session.commit()
+        with pytest.warns(UncapturedChange, match="insert of plants"):
+            await session.run_sync(lambda inner: inner.bulk_save_objects([Plant(name="moss")]))
+        await session.rollback()
+        await session.close()
+
+    asyncio.run(told())
+    assert [(action, number) for action, number, _changes in events(app)] == [
+        ("plants.create", "1"),
+        ("plants.update", "1"),
+        ("plants.update", "*"),
+    ]
