@@ -122,6 +122,17 @@ class AffidavitError(Exception):
         """The sentence for people."""
         return str(self.args[0])
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """So that it comes through a process pool whatever its class takes to be made."""
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(kind: type[AffidavitError], args: tuple[Any, ...], state: dict[str, Any]) -> AffidavitError:
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
 
 class Refused(AffidavitError):
     """The request breaks a rule; nothing was stored."""
