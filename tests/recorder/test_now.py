@@ -6,6 +6,8 @@ import asyncio
 import inspect
 import logging
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -557,3 +559,23 @@ def test_sqlite3_and_its_savepoints_are_none_of_its_business(tmp_path: Path) -> 
     connection.close()
     assert audit.now.drain() == 1
     assert app.count() == 1
+
+
+SCRIPT = """
+import sqlite3, sys
+from affidavit.embed import Audit
+from affidavit.recorder.fields import system
+audit = Audit(f"sqlite:///{sys.argv[1]}", organization="acme")
+app = sqlite3.connect(sys.argv[1], isolation_level=None)
+app.execute("BEGIN IMMEDIATE")
+audit.denied("team.delete", actor=system("script"))
+app.execute("ROLLBACK")
+"""
+
+
+def test_a_script_that_ends_leaves_nothing_in_the_spool(tmp_path: Path) -> None:
+    """Nothing told the recorder that the transaction was over; the end of the program does."""
+    app = sqlite_app(tmp_path)
+    subprocess.run([sys.executable, "-c", SCRIPT, str(app.file)], check=True, timeout=60)
+    assert said(app) == [("team.delete", "failure", None)]
+    assert not Spool(tmp_path / "app-spool.db").has_entries()

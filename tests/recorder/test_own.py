@@ -7,6 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -20,6 +21,7 @@ from affidavit.embed import Audit
 from affidavit.errors import ConfigError, SchemaMissing, StorageError
 from affidavit.recorder.fields import system
 from affidavit.recorder.own import MOST
+from affidavit.storage.sqlite.database import migrate_file
 from tests.recorder.apps import App
 
 ME = system("tests")
@@ -160,6 +162,34 @@ def test_parent_and_child_record_after_a_fork(app: App) -> None:
         audit.close()
 
 
+def test_a_parent_that_closes_takes_nothing_from_its_child(tmp_path: Path) -> None:
+    """On SQLite the last one to close deletes the WAL: not while a child that was forked writes into it."""
+    migrate_file(tmp_path / "app.db")
+    app = App("sqlite", f"sqlite:///{tmp_path}/app.db", tmp_path)
+    audit = audit_on(app.url)
+    audit.record_now("team.create", actor=ME)
+    ready, go = os.pipe(), os.pipe()
+    process = os.fork()
+    if process == 0:
+        try:
+            audit.record_now("team.update", actor=ME)
+            os.write(ready[1], b"!")
+            os.read(go[0], 1)
+            audit.record_now("team.delete", actor=ME)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    os.read(ready[0], 1)
+    audit.record_now("team.archive", actor=ME)
+    audit.close()
+    os.write(go[1], b"!")
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0
+    for descriptor in (*ready, *go):
+        os.close(descriptor)
+    stored = [action for (action,) in app.events("action")]
+    assert sorted(stored) == ["team.archive", "team.create", "team.delete", "team.update"]
+
+
 @pytest.mark.parametrize(
     ("database", "said"),
     [
@@ -199,8 +229,6 @@ def test_a_url_that_cannot_be_read_does_not_show_its_password() -> None:
 
 def test_a_relative_file_stays_where_it_was(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A program that changes its folder after the start goes on recording into the same file."""
-    from affidavit.storage.sqlite.database import migrate_file
-
     migrate_file(tmp_path / "app.db")
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any, Protocol
-from weakref import WeakSet
+from typing import Protocol
+from weakref import ref
 
 __all__ = ["Forked", "when_forked"]
 
@@ -27,17 +27,24 @@ class Forked(Protocol):
         ...
 
 
-_known: WeakSet[Any] = WeakSet()
+_known: dict[int, ref[Forked]] = {}
+"""By identity; a dictionary, because its values are copied in one step while other threads add to it."""
 _told: list[Forked] = []
 
 
 def when_forked(one: Forked) -> None:
     """Tell an object of each fork of this process for as long as it exists."""
-    _known.add(one)
+    number = id(one)
+    _known[number] = ref(one, lambda gone: _forget(number, gone))
+
+
+def _forget(number: int, gone: ref[Forked]) -> None:
+    if _known.get(number) is gone:
+        del _known[number]
 
 
 def _before() -> None:
-    _told[:] = list(_known)
+    _told[:] = [one for each in list(_known.values()) if (one := each()) is not None]
     for one in _told:
         one.before_fork()
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import logging
 from collections.abc import Sequence
 from uuid import UUID
-from weakref import WeakSet
+from weakref import ref
 
 import msgspec
 
@@ -80,7 +81,7 @@ class Now:
         ]
         spool.put([_encode(row) for row in rows])
         if busy:
-            _waiting.add(self)
+            _waiting[id(self)] = ref(self)
         return [Recorded(row.id, False) for row in rows]
 
     def drain(self) -> int:
@@ -90,12 +91,12 @@ class Now:
         or away its driver's error comes out, and what is left goes on waiting.
         """
         if self.spool is None or not self.spool.has_entries():
-            _waiting.discard(self)
+            _waiting.pop(id(self), None)
             return 0
         stored = 0
         while entries := self.spool.take(_PIECE):
             stored += self._store(entries, self.spool)
-        _waiting.discard(self)
+        _waiting.pop(id(self), None)
         return stored
 
     def drain_if_possible(self) -> None:
@@ -107,7 +108,8 @@ class Now:
                 _logger.exception("Events wait in the spool %s and cannot be stored", self._path())
 
     def close(self) -> None:
-        """Close connections and spool; what waits stays."""
+        """Store what can be stored, then close connections and spool; what still waits stays."""
+        self.drain_if_possible()
         self._own.close()
         if self.spool is not None:
             self.spool.close()
@@ -149,21 +151,33 @@ class Now:
         return msgspec.structs.replace(draft, id=UUID(bytes=make_id(self._recorder.clock(), tail)))
 
 
-_waiting: WeakSet[Now] = WeakSet()
-"""Those that put something aside because a transaction held the database."""
+_waiting: dict[int, ref[Now]] = {}
+"""Those that put something aside because a transaction held the database, by identity."""
 
 
 def transaction_ended() -> None:
     """Store what waited for a transaction of this process; called by adapters when one has ended."""
-    if not _waiting:
-        return
-    for now in list(_waiting):
+    for number, known in list(_waiting.items()):
+        now = known()
+        if now is None:
+            _waiting.pop(number, None)
+            continue
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             now.drain_if_possible()
         else:
-            loop.run_in_executor(None, now.drain_if_possible)
+            _drain_beside(loop, now)
+
+
+def _drain_beside(loop: asyncio.AbstractEventLoop, now: Now) -> None:
+    try:
+        loop.run_in_executor(None, now.drain_if_possible)
+    except RuntimeError:  # the loop ends and takes no more work: the events wait for the next call
+        _logger.debug("Events go on waiting in the spool: the event loop ends")
+
+
+atexit.register(transaction_ended)
 
 
 def _is_for_good(error: Exception) -> bool:

@@ -86,23 +86,28 @@ class Spool:
         self._when_full = when_full
         self._patience = patience
         self._lock = threading.RLock()
+        self._turn = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         when_forked(self)
 
     def before_fork(self) -> None:
         """Close the file, and let no thread open it before the fork is over."""
+        self._turn.acquire()
         self._lock.acquire()
         self.close()
 
     def after_fork(self, *, child: bool) -> None:
         """Parent and child open the file anew, each when it needs it."""
         if child:
-            self._lock = threading.RLock()
+            self._lock, self._turn = threading.RLock(), threading.Lock()
         else:
             self._lock.release()
+            self._turn.release()
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
+        with self._turn:
+            pass  # a fork that waits goes first; the lock alone could go back to one busy thread for ever
         with self._lock:
             try:
                 if self._connection is None:
