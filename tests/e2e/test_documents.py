@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -74,10 +75,25 @@ def test_the_example_of_the_readme_records_an_event(
     tmp_path: Path, reader: dict[str, str], address: str
 ) -> None:
     """The ten lines of Python in README.md record one event, and it is found."""
-    (example,) = blocks(ROOT / "README.md", "python")
+    example, _ = blocks(ROOT / "README.md", "python")
     assert len(example.strip().splitlines()) <= 12
     (tmp_path / "example.py").write_text(example.replace(ADDRESS, address), encoding="utf-8")
     make_token = next(block for block in blocks(QUICKSTART, "sh") if "token create" in block)
     run(f"{make_token}python example.py", tmp_path, reader)
     found = run("affidavit events --organization acme actor:ana@example.com", tmp_path, reader)
     assert '"action":"invoice.refund"' in found
+
+
+def test_the_other_example_of_the_readme_records_with_the_change(
+    tmp_path: Path, reader: dict[str, str]
+) -> None:
+    """The change and its event are in the app's own file, committed together."""
+    _, example = blocks(ROOT / "README.md", "python")
+    shop = sqlite3.connect(tmp_path / "shop.db")
+    shop.executescript("CREATE TABLE team (id INTEGER, plan TEXT); INSERT INTO team VALUES (7, 'free')")
+    (tmp_path / "example.py").write_text(example, encoding="utf-8")
+    run("python example.py", tmp_path, reader)
+    (event,) = shop.execute("SELECT action, changes FROM affidavit_events").fetchall()
+    assert event == ("team.update", '{"changes":{"plan":{"new":"pro","old":"free"}}}')
+    assert shop.execute("SELECT plan FROM team").fetchall() == [("pro",)]
+    shop.close()
