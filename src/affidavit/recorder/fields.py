@@ -86,6 +86,15 @@ class Fields(ContextFields, total=False):
 CONTEXT_FIELDS = tuple(ContextFields.__annotations__)
 _FIELDS = frozenset(Fields.__annotations__) | frozenset(CONTEXT_FIELDS)
 
+_PARTS: dict[str, type] = {
+    "actor": Actor,
+    "on_behalf_of": Actor,
+    "session": Session,
+    "location": Location,
+    "ci": CI,
+    "request": Request,
+}
+
 anonymous = Actor(type="anonymous", id="anonymous")
 """Somebody who is not known: say so, rather than nothing."""
 
@@ -165,7 +174,14 @@ def draft_of(
             "required",
             "say who did it: actor=..., a context, system(name) or anonymous",
         )
+    for field, kind in _PARTS.items():
+        if said.get(field) is not None and not isinstance(said[field], kind):
+            raise _bad(field, "type", f"must be {_article(kind)}", type(said[field]).__name__)
     return Draft(action=action, resources=tuple(resources), **said)
+
+
+def _article(kind: type) -> str:
+    return f"{'an' if kind.__name__[0] in 'AEIOU' else 'a'} {kind.__name__} of affidavit.core.event"
 
 
 def plain(value: Any, where: str) -> Any:
