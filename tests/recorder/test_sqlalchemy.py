@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
 from sqlalchemy.pool import NullPool, QueuePool
 
+from affidavit.core.catalog import Catalog, EventType
 from affidavit.embed import Audit
 from affidavit.errors import InvalidEvent, SchemaMissing, WrongTransaction
 from tests.recorder.apps import App
@@ -304,6 +305,30 @@ def test_an_object_of_a_class_that_nobody_registered(app: App, engine: Engine) -
         session.commit()
     assert resources(app) == [("visitors", "v1", None)]
     assert changes(app) == [{"name": {"old": None, "new": "a"}}]
+
+
+def test_an_event_that_requires_changes_takes_those_of_the_orm(
+    app: App, engine: Engine, audit: Audit
+) -> None:
+    """They are not known when it is recorded; where the flush has none, the commit is stopped."""
+
+    class Crews(Catalog, prefix="crews"):
+        plan = EventType("plan.change", title="The plan changed", requires=["changes"])
+
+    strict = Audit(app.url, organization="acme", catalogs=[Crews])
+    strict.register(Crew, type="crew")
+    with Session(engine) as session:
+        one = crew(session)
+        one.plan = "pro"
+        strict.record(session, Crews.plan, actor=ME, resource=one)
+        session.commit()
+        strict.record(session, Crews.plan, actor=ME, resource=one)
+        with pytest.raises(InvalidEvent, match="/changes"):
+            session.commit()
+        session.rollback()
+        with pytest.raises(InvalidEvent, match="/changes"):
+            strict.record(session, Crews.plan, actor=ME, resource=("crew", 1))
+    assert changes(app) == [{"plan": {"old": "free", "new": "pro"}}]
 
 
 def test_given_changes_win(app: App, engine: Engine, audit: Audit) -> None:

@@ -41,7 +41,9 @@ class SessionAdapter:
         transaction = _transaction(session)
         use(recorder)
         for each in said:
-            recorder.check([recorder.draft(each, lambda value: recorder.describe(value) or _pending(value))])
+            recorder.check(
+                [recorder.draft(_supposed(each), lambda one: recorder.describe(one) or _pending(one))]
+            )
         for each in said:
             enqueue(session, Waiting(recorder, each, schema, transaction, objects_of(each)))
 
@@ -112,6 +114,13 @@ def _level(engine: Engine) -> object:
 
 def _boundary(session: Session) -> SessionTransaction | None:
     return session.get_nested_transaction() or session.get_transaction()
+
+
+def _supposed(said: Said) -> Said:
+    """As it may be when it is written: what a flush changes is not known yet, and an event may require it."""
+    if "changes" in said.fields or not is_mapped(said.fields.get("resource")):
+        return said
+    return said._replace(fields={**said.fields, "changes": {"unknown": (None, True)}})
 
 
 def _pending(value: object) -> Resource | None:
