@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from typing import Any
 
 import pytest
 
@@ -14,9 +15,10 @@ from affidavit.errors import InvalidEvent
 def test_a_part_of_another_type_is_named(field: str) -> None:
     """Before anything is written: field, rule and what was given."""
     connection = sqlite3.connect(":memory:")
-    fields = {"actor": system("nightly"), field: "ada"}
+    fields: Any = {"actor": system("nightly"), field: "ada"}
+    audit: Any = Audit(lambda: connection, organization="acme")
     with pytest.raises(InvalidEvent) as raised:
-        Audit(lambda: connection, organization="acme").record(connection, "a.b", **fields)  # type: ignore[arg-type]
+        audit.record(connection, "a.b", **fields)
     (broken,) = raised.value.errors
     assert (broken.pointer, broken.rule, broken.value) == (f"/{field}", "type", "str")
     connection.close()
