@@ -343,3 +343,18 @@ def test_what_the_database_refuses_is_our_error(app: App, name: str) -> None:
     connection.execute("DROP ROLE stranger")
     connection.close()
     assert app.count() == 0
+
+
+@pytest.mark.parametrize("app", ["sqlite"], indirect=True)
+def test_a_full_disk_is_an_error_before_the_commit(app: App) -> None:
+    """The event that finds no room raises the driver's error, and the change is undone with it."""
+    audit = Audit(app.url, organization="acme")
+    connection = sqlite3.connect(app.file)
+    pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    connection.execute(f"PRAGMA max_page_count = {pages}")
+    connection.execute("INSERT INTO teams VALUES (1, 'a')")
+    with pytest.raises(sqlite3.OperationalError, match="full"):
+        audit.record(connection, "team.create", actor=ME, metadata={"text": "x" * 100_000})
+    connection.rollback()
+    connection.close()
+    assert (changed(app), recorded(app)) == ([], [])
