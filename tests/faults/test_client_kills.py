@@ -102,14 +102,19 @@ def kill_programs(folder: Path, kills: int) -> None:
         for life in range(kills):
             app = App(service, spool, life)
             more(app.said, random.randrange(5, 60))
-            # A server that stands still: the program dies with a request under way, which is then answered.
+            # A server that stands still: the program dies with a request under way, which is answered after
+            # its death, or never arrives because the server dies, too.
             assert service.process is not None
             service.process.send_signal(signal.SIGSTOP)
             try:
                 more(app.said, 10)
                 said += app.kill()
             finally:
-                service.process.send_signal(signal.SIGCONT)
+                if life % 2:
+                    service.process.send_signal(signal.SIGCONT)
+                else:
+                    service.kill()
+                    service.start()
         client = service.client
         assert client is not None
         assert len(said) >= 5 * kills
