@@ -480,6 +480,7 @@ def damaged(draw: st.DrawFn) -> bytes:
 
 
 @given(raw=damaged(), levels=st.integers(0, 6))
+@example(raw=b"[{}]", levels=1)
 @example(raw=b"[" * 1_000 + b"]" * 1_000, levels=32)
 @example(raw=b'{"a":' * 100_000, levels=32)
 @example(raw=b'{"a":1,"\\u0061":2}', levels=9)

@@ -21,6 +21,7 @@ __all__ = ["decode_json", "escape_pointer", "find_character", "split_batch"]
 _encode = msgspec.json.encode
 _decode = msgspec.json.Decoder().decode
 _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"{}[]")
+_ONE_KIND = bytes.maketrans(b"{}", b"[]")
 _BATCH = re.compile(rb'\s*\{\s*"events"\s*:\s*\[')
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _SURROGATE_TEXT = re.compile("[\ud800-\udfff]")
@@ -77,18 +78,19 @@ def _drops_members(raw: bytes, again: bytes) -> bool:
 
 def _deepest(structure: bytes, levels: int) -> int:
     """How deep brackets nest; exact where that is more than ``levels``."""
-    brackets = structure.translate(None, _NOT_BRACKETS)
+    # One kind of bracket: taking away one kind after the other would take two levels in one round.
+    brackets = structure.translate(_ONE_KIND, _NOT_BRACKETS)
     left = brackets
     for _ in range(levels):
         before = len(left)
-        left = left.replace(b"{}", b"").replace(b"[]", b"")
+        left = left.replace(b"[]", b"")
         if len(left) == before:
             break
     if not left:
         return levels
     depth = deepest = 0
     for byte in brackets:
-        depth += 1 if byte in b"{[" else -1
+        depth += 1 if byte in b"[" else -1
         deepest = max(deepest, depth)
     return deepest
 
