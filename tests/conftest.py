@@ -28,11 +28,18 @@ CHROMIUM_FLAGS = (
 )
 """Headless, as root, and without a single connection of the browser's own."""
 
-# No deadline: two busy cores make honest examples slow. --hypothesis-profile=thorough looks longer.
+# No deadline: two busy cores make honest examples slow. The same examples at each run, so that a red one can be
+# looked at; --hypothesis-profile=thorough looks at others, and longer.
 settings.register_profile(
-    "affidavit", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+    "affidavit",
+    deadline=None,
+    derandomize=True,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
 )
-settings.register_profile("thorough", settings.get_profile("affidavit"), max_examples=2_000)
+settings.register_profile(
+    "thorough", settings.get_profile("affidavit"), derandomize=False, max_examples=2_000
+)
 settings.load_profile("affidavit")
 
 

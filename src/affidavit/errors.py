@@ -152,7 +152,7 @@ class InvalidEvent(Refused):
     def __init__(self, errors: tuple[FieldError, ...] | str, message: str | None = None) -> None:
         if isinstance(errors, str):
             # Made again from its sentence alone, as task queues do that keep errors as JSON.
-            errors, message = (), errors
+            message, errors = errors, ()
         if message is None and errors:
             first = errors[0]
             more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
