@@ -28,8 +28,8 @@ CHROMIUM_FLAGS = (
 )
 """Headless, as root, and without a single connection of the browser's own."""
 
-# No deadline: two busy cores make honest examples slow. The same examples at each run, so that a red one can be
-# looked at; --hypothesis-profile=thorough looks at others, and longer.
+# No deadline: two busy cores make honest examples slow. The same examples at each run, so that a red one can
+# be looked at; --hypothesis-profile=thorough looks at others, and longer.
 settings.register_profile(
     "affidavit",
     deadline=None,
