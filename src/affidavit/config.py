@@ -5,7 +5,8 @@ key, or an unknown variable that begins with ``AFFIDAVIT_``, is an error: a miss
 silently ignored is one that nobody made. :func:`load` says where each value came from.
 
 This module reads the file it is told of and nothing else; it opens no database and makes no folder except
-in :func:`make_data_dir`.
+in :func:`make_data_dir`. It is long because each setting stands here with what people read about it; flags,
+variables, keys and the reference page are made from that one list.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ A pure function of the stored row, its secret and the origin's hex digits. Every
 *clear* (it stands in the leaf) or belongs to exactly one of five *groups*, of which the leaf has a salted
 digest: a group can be erased and every proof stays valid.
 
-One of the modules of the verifier: standard library only.
+One of the modules of the verifier: standard library only. It is long because writing and strict reading stand
+side by side over one frozen table of fields; nobody changes the one without seeing the other.
 """
 
 from __future__ import annotations

@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Protocol
 
 from affidavit.storage.log import AlarmStore, LogStore, LogWriter, ManifestStore, Queue
-from affidavit.storage.protocols import EventIndex, EventStore, Follower
+from affidavit.storage.protocols import Follower
 from affidavit.storage.redaction import Redactor
-from affidavit.storage.retention import HoldStore, PastStore, PolicyStore, RangeStore
-from affidavit.storage.settings import CatalogStore, LoginStore, OrganizationStore, SessionStore, TokenStore
-from affidavit.storage.tasks import TaskStore
+from affidavit.storage.stores import Stores as AllStores
 
 __all__ = ["Engine", "LogSide", "RedactionSide", "Stores"]
 
@@ -30,68 +28,8 @@ class RedactionSide(Redactor, Protocol):
         ...
 
 
-class Stores(Protocol):
+class Stores(AllStores, Protocol):
     """One open database: every role that the engine implements, as one process sees it."""
-
-    @property
-    def events(self) -> EventStore:
-        """Keeps events."""
-        ...
-
-    @property
-    def index(self) -> EventIndex:
-        """Says which events match."""
-        ...
-
-    @property
-    def organizations(self) -> OrganizationStore:
-        """Organizations and their secrets."""
-        ...
-
-    @property
-    def tokens(self) -> TokenStore:
-        """API tokens."""
-        ...
-
-    @property
-    def logins(self) -> LoginStore:
-        """One-time login links."""
-        ...
-
-    @property
-    def sessions(self) -> SessionStore:
-        """Signed-in browsers."""
-        ...
-
-    @property
-    def catalogs(self) -> CatalogStore:
-        """Pushed catalogs."""
-        ...
-
-    @property
-    def policies(self) -> PolicyStore:
-        """Retention policies."""
-        ...
-
-    @property
-    def holds(self) -> HoldStore:
-        """Legal holds."""
-        ...
-
-    @property
-    def past(self) -> PastStore:
-        """Finds events by action and id."""
-        ...
-
-    @property
-    def ranges(self) -> RangeStore:
-        """Closed ranges of ids."""
-        ...
-
-    @property
-    def tasks(self) -> TaskStore:
-        """Work that was ordered."""
-        ...
 
     def redactor(self) -> RedactionSide:
         """Takes values away; the caller closes it."""
@@ -112,10 +50,6 @@ class Stores(Protocol):
 
     def lose_index(self) -> None:
         """Take away what can be rebuilt, as an operator may at any time; open connections stay open."""
-        ...
-
-    def close(self) -> None:
-        """Let go of everything that is open."""
         ...
 
 

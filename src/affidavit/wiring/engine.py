@@ -11,12 +11,10 @@ from affidavit.log.retention.expire import IndexCopies
 from affidavit.storage.copies import Copies
 from affidavit.storage.evidence import Evidence, IndexEvidence, LogEvidence
 from affidavit.storage.log import Alarm, AlarmStore, LogStore, LogWriter, Manifest, ManifestStore, Queue, Tree
-from affidavit.storage.protocols import EventIndex, EventStore, Follower, RawRow
+from affidavit.storage.protocols import EventStore, Follower, RawRow
 from affidavit.storage.redaction import Redactor
 from affidavit.storage.repair import LogRepair
-from affidavit.storage.retention import HoldStore, PastStore, PolicyStore, RangeStore
-from affidavit.storage.settings import CatalogStore, LoginStore, OrganizationStore, SessionStore, TokenStore
-from affidavit.storage.tasks import TaskStore
+from affidavit.storage.stores import Stores
 from affidavit.wiring.lease import Lease
 
 __all__ = [
@@ -114,63 +112,8 @@ class EventsAndLog(Protocol):
         ...
 
 
-class Database(EventsAndLog, Protocol):
+class Database(Stores, EventsAndLog, Protocol):
     """One opened database: every role, as one process sees it; safe to use from several threads."""
-
-    @property
-    def index(self) -> EventIndex:
-        """Says which events match."""
-        ...
-
-    @property
-    def organizations(self) -> OrganizationStore:
-        """Organizations and their secrets."""
-        ...
-
-    @property
-    def tokens(self) -> TokenStore:
-        """API tokens."""
-        ...
-
-    @property
-    def logins(self) -> LoginStore:
-        """One-time login links."""
-        ...
-
-    @property
-    def sessions(self) -> SessionStore:
-        """Signed-in browsers."""
-        ...
-
-    @property
-    def catalogs(self) -> CatalogStore:
-        """Pushed catalogs."""
-        ...
-
-    @property
-    def tasks(self) -> TaskStore:
-        """Work that was ordered."""
-        ...
-
-    @property
-    def policies(self) -> PolicyStore:
-        """Retention policies."""
-        ...
-
-    @property
-    def holds(self) -> HoldStore:
-        """Legal holds."""
-        ...
-
-    @property
-    def past(self) -> PastStore:
-        """Finds events by action and id."""
-        ...
-
-    @property
-    def ranges(self) -> RangeStore:
-        """Closed ranges of ids."""
-        ...
 
     def submit(self, rows: Sequence[Row]) -> Awaitable[list[Recorded]]:
         """Store rows in a transaction shared with other callers of the running event loop."""

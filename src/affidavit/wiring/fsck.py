@@ -12,7 +12,7 @@ from affidavit.core.unsound import Malformed
 from affidavit.errors import ConfigError, KeyMissing, KeyUnusable
 from affidavit.log.fsck import Findings, Stores, fsck
 from affidavit.log.keys import LogKeys
-from affidavit.storage.sqlite.evidence import SqliteGuardEvidence
+from affidavit.storage.sqlite.guard_evidence import SqliteGuardEvidence
 from affidavit.wiring.engines import engine_of
 from affidavit.wiring.log import key_file
 

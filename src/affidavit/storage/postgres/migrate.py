@@ -10,9 +10,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from hashlib import sha256
-from importlib.resources import files
-from typing import Any, NamedTuple
+from random import uniform
+from typing import Any
 
 import psycopg
 from psycopg import errors as pg
@@ -29,6 +28,7 @@ from affidavit.storage.postgres.roles import (
     standing_objects,
     take_from_others,
 )
+from affidavit.storage.sql.migration import Migration, steps_in
 
 __all__ = ["LOCK_MILLISECONDS", "Migration", "applied", "available", "check", "migrate", "pending", "planned"]
 
@@ -36,7 +36,9 @@ LOCK_MILLISECONDS = 200
 """How long a step waits for a lock, and how long it lets others wait."""
 PATIENCE_SECONDS = 60.0
 """How long a step is tried again before its error goes out."""
-PAUSE_SECONDS = 0.2
+SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.02, 0.15
+"""Between two tries, by lot: with a pause that does not change, the tries met a report that comes back every
+1.2 s at the same point of it again and again, and a migration that takes 3 s needed 30 to 60."""
 CONCURRENTLY = "-- concurrently"
 _TABLE = (
     "CREATE TABLE IF NOT EXISTS affidavit_migrations ("
@@ -46,42 +48,13 @@ _TABLE = (
 log = logging.getLogger("affidavit.migrate")
 
 
-class Migration(NamedTuple):
-    """One step of the schema.
-
-    Attributes:
-        number: from 1, without a gap.
-        name: of the file, without number and suffix.
-        sql: its text.
-        checksum: hex SHA-256 of the text.
-    """
-
-    number: int
-    name: str
-    sql: str
-    checksum: str
-
-    @classmethod
-    def of(cls, file_name: str, text: str) -> Migration:
-        """The step that a file such as ``0001_events.sql`` is."""
-        number, _, name = file_name.removesuffix(".sql").partition("_")
-        return cls(int(number), name, text, sha256(text.encode()).hexdigest())
-
-    @property
-    def concurrently(self) -> bool:
-        """Whether it builds indexes outside of a transaction."""
-        return self.sql.splitlines()[0].strip() == CONCURRENTLY
-
-
 class _Elsewhere(Exception):
     """Another process migrates this schema right now."""
 
 
 def available() -> list[Migration]:
     """The migrations that this version brings, in order."""
-    folder = files("affidavit.storage.postgres").joinpath("migrations")
-    found = sorted((file for file in folder.iterdir() if file.name.endswith(".sql")), key=lambda f: f.name)
-    return [Migration.of(file.name, file.read_text(encoding="utf-8")) for file in found]
+    return steps_in("affidavit.storage.postgres", "migrations")
 
 
 def applied(session: Session) -> dict[int, tuple[str, str]]:
@@ -250,7 +223,7 @@ class _Work:
             except (pg.LockNotAvailable, pg.QueryCanceled, pg.DeadlockDetected) as error:
                 if time.monotonic() > deadline:
                     raise errors.StorageBusy(self._refused(name, watch)) from error
-            time.sleep(PAUSE_SECONDS)
+            time.sleep(uniform(SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS))  # noqa: S311 - no secret
 
     def _refused(self, name: str, watch: Watch | None) -> str:
         holders = "" if watch is None else watch.holders()
@@ -281,7 +254,7 @@ class _Work:
         session.execute(_TABLE)
         if step.number in applied(session):
             return False
-        if step.concurrently:
+        if step.sql.splitlines()[0].strip() == CONCURRENTLY:
             # What was asked last keeps its snapshot, for which the build would wait; this one does not.
             session.connection.execute("SELECT")
             build(session.address, step.sql)

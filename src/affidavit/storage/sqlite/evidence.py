@@ -19,12 +19,13 @@ from affidavit import errors
 from affidavit.core.row import COLUMNS
 from affidavit.storage.evidence import Fault, RawEvent, RawLeaf, Record
 from affidavit.storage.sqlite import migrate
-from affidavit.storage.sqlite.connect import connect, inode, translate, translated
+from affidavit.storage.sqlite.connect import translate
+from affidavit.storage.sqlite.evidence_file import EvidenceFile
 from affidavit.storage.sqlite.index_file import INDEX_VERSION
-from affidavit.storage.sqlite.schema import layout, schema_faults, step_faults, type_condition, type_faults
+from affidavit.storage.sqlite.schema import layout, type_condition, type_faults
 from affidavit.storage.sqlite.terms import email_hash, terms_of
 
-__all__ = ["SqliteEvidence", "SqliteGuardEvidence", "SqliteIndexEvidence", "SqliteLogEvidence"]
+__all__ = ["SqliteEvidence", "SqliteIndexEvidence", "SqliteLogEvidence"]
 
 PIECE = 4_096
 """Rows read in one transaction."""
@@ -35,110 +36,6 @@ _STREAMED = frozenset(
 )
 _INTEGRITY_ERRORS = 100
 _NAMES = re.compile(r"\baffidavit_\w+")
-
-
-class _File:
-    """One connection that reads one file, opened at the first question."""
-
-    def __init__(self, path: Path, part: str) -> None:
-        self.path = path
-        self.part = part
-        self._connection: sqlite3.Connection | None = None
-
-    @property
-    def exists(self) -> bool:
-        return inode(self.path) is not None
-
-    @property
-    def connection(self) -> sqlite3.Connection:
-        if self._connection is None:
-            self._connection = connect(self.path, writer=False)
-            self._connection.text_factory = bytes
-        return self._connection
-
-    def all(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        with translated(self.path):
-            return self.connection.execute(sql, parameters).fetchall()
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        with translated(self.path):
-            self.connection.execute("BEGIN")
-            try:
-                yield
-            finally:
-                self.connection.execute("ROLLBACK")
-
-    def records(self, table: str, where: str = "", parameters: Sequence[Any] = ()) -> list[Record]:
-        """Rows of a table of ours that is there, in the order of its key."""
-        plan = layout(self.part)
-        names = [column.name for column in plan.columns[table]]
-        texts = {column.name for column in plan.columns[table] if "text" in column.types}
-        rows = self.all(
-            f"SELECT {', '.join(names)} FROM {table} {where} ORDER BY {', '.join(plan.keys[table])}",
-            parameters,
-        )
-        return [
-            {
-                name: value.decode("utf-8", "replace") if name in texts and type(value) is bytes else value
-                for name, value in zip(names, row, strict=True)
-            }
-            for row in rows
-        ]
-
-    def tables(self) -> dict[str, list[Record]]:
-        """All tables of ours but those that are read in pieces, of one moment."""
-        found = {}
-        with self.transaction():
-            there = {
-                name.decode("utf-8", "replace")
-                for (name,) in self.all("SELECT name FROM sqlite_schema WHERE type = 'table'")
-            }
-            for table in layout(self.part).columns:
-                if table not in _STREAMED and table in there:
-                    found[table] = self.records(table)
-        return found
-
-    def faults(self, *, whole: bool) -> Iterator[Fault]:
-        """Schema, pages and types. An error of SQLite becomes a fault: a damaged file is a finding."""
-        try:
-            with connect_text(self.path) as connection:
-                yield from schema_faults(connection, self.part, whole=whole)
-                for (found,) in connection.execute(f"PRAGMA integrity_check({_INTEGRITY_ERRORS})"):
-                    if found != "ok":
-                        rule = f"PRAGMA integrity_check finds a fault in {self.path.name}"
-                        named = _NAMES.search(str(found))
-                        table = named[0] if named is not None else self.path.name
-                        yield Fault(table, "", "", rule, "ok", str(found)[:300])
-                yield from step_faults(connection, self.part)
-                there = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema")}
-                for table in layout(self.part).columns:
-                    if table in there and table not in _STREAMED:
-                        yield from type_faults(connection, table, self.part)
-        except (sqlite3.Error, UnicodeDecodeError) as error:
-            rule = "SQLite cannot read the file"
-            yield Fault(self.path.name, "", "", rule, "", str(error)[:300])
-
-    def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-
-@contextmanager
-def connect_text(path: Path) -> Iterator[sqlite3.Connection]:
-    """A reader whose texts come as text, broken ones with replacement characters."""
-    try:
-        connection = connect(path, writer=False)
-    except errors.StorageError as error:
-        if isinstance(error.__cause__, sqlite3.Error):
-            raise error.__cause__ from error
-        raise
-    connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
-    try:
-        yield connection
-    finally:
-        connection.close()
 
 
 class SqliteEvidence:
@@ -154,8 +51,8 @@ class SqliteEvidence:
     """
 
     def __init__(self, database: Path, log: Path, index: Path) -> None:
-        self._file = _File(database, migrate.EVENTS)
-        self._others = (_File(log, migrate.LOG), _File(index, "index"))
+        self._file = EvidenceFile(database, migrate.EVENTS)
+        self._others = (EvidenceFile(log, migrate.LOG), EvidenceFile(index, "index"))
         if not self._file.exists:
             raise errors.SchemaMissing(f"There is no database at {database}; run: affidavit migrate")
 
@@ -250,7 +147,7 @@ class SqliteLogEvidence:
     """
 
     def __init__(self, log: Path) -> None:
-        self._file = _File(log, migrate.LOG)
+        self._file = EvidenceFile(log, migrate.LOG)
 
     def tables(self) -> Mapping[str, list[Record]] | None:
         """See the role."""
@@ -331,7 +228,7 @@ class SqliteIndexEvidence:
     """
 
     def __init__(self, index: Path) -> None:
-        self._file = _File(index, "index")
+        self._file = EvidenceFile(index, "index")
 
     @contextmanager
     def moment(self) -> Iterator[bool]:
@@ -393,34 +290,6 @@ class SqliteIndexEvidence:
             {prefix + values[0] for prefix in found.keys},
             {(values[2], email_hash(key, email), actor_id.encode()) for email, actor_id in found.emails},
         )
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-
-class SqliteGuardEvidence:
-    """:class:`affidavit.storage.evidence.GuardEvidence` of a guard that is a file.
-
-    Args:
-        guard: the file; it may be missing.
-    """
-
-    def __init__(self, guard: Path) -> None:
-        self._file = _File(guard, "guard")
-
-    def faults(self) -> Iterator[Fault]:
-        """See the role."""
-        return self._file.faults(whole=True)
-
-    def tables(self) -> Mapping[str, list[Record]] | None:
-        """See the role."""
-        return self._file.tables() if self._file.exists else None
-
-    def head(self, origin: str) -> Record | None:
-        """See the role."""
-        rows = self._file.records("affidavit_guard_heads", "WHERE origin = ?", (origin,))
-        return rows[0] if rows else None
 
     def close(self) -> None:
         """Close the file."""

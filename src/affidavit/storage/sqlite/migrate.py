@@ -5,12 +5,10 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable
-from hashlib import sha256
-from importlib.resources import files
 from pathlib import Path
-from typing import NamedTuple
 
 from affidavit import errors
+from affidavit.storage.sql.migration import Migration, steps_in
 from affidavit.storage.sqlite.connect import translated
 
 __all__ = ["EVENTS", "LOG", "Migration", "applied", "available", "check", "migrate", "pending"]
@@ -21,31 +19,9 @@ LOG = "migrations_log"
 """Folder of the steps of the log file."""
 
 
-class Migration(NamedTuple):
-    """One step of the schema.
-
-    Attributes:
-        number: from 1, without a gap.
-        name: of the file, without number and suffix.
-        sql: its text.
-        checksum: hex SHA-256 of the text.
-    """
-
-    number: int
-    name: str
-    sql: str
-    checksum: str
-
-
 def available(folder: str = EVENTS) -> list[Migration]:
     """The migrations of one file that this version brings, in order."""
-    steps = []
-    for file in sorted(files("affidavit.storage.sqlite").joinpath(folder).iterdir(), key=lambda f: f.name):
-        if file.name.endswith(".sql"):
-            number, _, name = file.name.removesuffix(".sql").partition("_")
-            sql = file.read_text(encoding="utf-8")
-            steps.append(Migration(int(number), name, sql, sha256(sql.encode()).hexdigest()))
-    return steps
+    return steps_in("affidavit.storage.sqlite", folder)
 
 
 def applied(connection: sqlite3.Connection, path: Path) -> dict[int, tuple[str, str]]:
