@@ -49,7 +49,7 @@ lock: ## write the lock files anew, with the newest versions that pyproject.toml
 	$(COMPILE) --upgrade --all-extras --output-file requirements/dev.txt pyproject.toml requirements/dev.in
 	$(COMPILE) --extra server --extra postgres --constraint requirements/dev.txt --output-file requirements/server.txt pyproject.toml
 	$(COMPILE) --upgrade --output-file requirements/interop.txt requirements/interop.in
-	$(COMPILE) --upgrade --output-file requirements/bench.txt requirements/bench.in
+	$(COMPILE) --upgrade --constraint requirements/dev.txt --output-file requirements/bench.txt requirements/bench.in
 	sed -i -e '/^#/d' -e '/^$$/d' requirements/dev.txt requirements/server.txt requirements/interop.txt requirements/bench.txt
 	sed -i '1i # Made by make lock: every package that development needs, with the hashes of all its files.' requirements/dev.txt
 	sed -i '1i # Made by make lock: every package that the server needs, with the hashes of all its files.' requirements/server.txt
