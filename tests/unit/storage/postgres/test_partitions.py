@@ -34,7 +34,7 @@ EVENTS = "SELECT id FROM affidavit_events ORDER BY id"
 IN_DEFAULT = "SELECT count(*) FROM affidavit_events_default"
 LONGEST = 0.2
 """Seconds that somebody who records waits for one try, the work of that try and the machine apart."""
-NOISE = 0.6
+NOISE = 2.5
 """What the rest of a busy machine adds."""
 
 
