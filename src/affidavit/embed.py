@@ -323,6 +323,7 @@ class Audit:
         type: str = "user",
         name: str | None = None,
         email: str | None = None,
+        **known: Unpack[ContextFields],
     ) -> None:
         """Say who acts from now on in this context; see :func:`affidavit.recorder.context.actor`."""
-        contexts.actor(id, type=type, name=name, email=email)
+        contexts.actor(id, type=type, name=name, email=email, **known)

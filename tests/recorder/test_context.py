@@ -264,6 +264,33 @@ def test_an_actor_needs_an_id(wrong: Any) -> None:
         assert who() == "ada"
 
 
+def test_what_becomes_known_with_the_actor_goes_along() -> None:
+    """Organization and source stand beside the actor; what is no part of a context leaves it as it was."""
+    with context(organization="acme") as here:
+        actor("ada", organization="meadow", source="api")
+        assert (who(), here.fields["organization"], here.fields["source"]) == ("ada", "meadow", "api")
+        with pytest.raises(TypeError, match="'metadata' is not part of a context"):
+            actor("bea", metadata={})  # type: ignore[call-arg]
+        assert who() == "ada"
+
+
+@pytest.mark.parametrize("kind", ["api_token", "oauth_client"])
+def test_a_token_that_acts_is_the_session_too(kind: str) -> None:
+    """A token's id and name are in the session, but in place of none that is known or will be asked for."""
+    with context() as here:
+        actor("t-1", type=kind, name="nightly")
+        assert here.fields["session"] == Session(type=kind, token_id="t-1", token_name="nightly")
+        actor("t-2", type=kind, name="daily", session=Session(type="web"))
+        assert here.fields["session"] == Session(type="web")
+    asked = Context(asked={"session": lambda: Session(type="mine")})
+    with entered(asked):
+        actor("t-1", type=kind)
+    assert asked.known()["session"] == Session(type="mine")
+    with context() as here:
+        actor("ada")
+        assert "session" not in here.fields
+
+
 def test_an_actor_without_a_context_is_an_error() -> None:
     """There is nobody to remember it: that is said, with what to do."""
     with pytest.raises(ContextMissing, match="add the middleware, or use: with audit"):

@@ -41,6 +41,10 @@ class Context:
         """Let a field be found out when the first event needs it; ``None`` as an answer leaves it absent."""
         self._asked[name] = how
 
+    def has(self, name: str) -> bool:
+        """Whether a field is known, or somebody will be asked for it."""
+        return self.fields.get(name) is not None or name in self._asked
+
     def known(self) -> Mapping[str, Any]:
         """The fields, those that had to be asked for among them."""
         for name, how in list(self._asked.items()):
@@ -81,6 +85,7 @@ _STRUCTS: dict[str, type] = {
     "ci": CI,
     "request": Request,
 }
+_CREDENTIALS = ("api_token", "oauth_client")
 _KINDS: dict[str, type] = {name: _STRUCTS.get(name, str) for name in CONTEXT_FIELDS}
 
 
@@ -163,7 +168,12 @@ def context(**fields: Unpack[ContextFields]) -> Iterator[Context]:
 
 
 def actor(
-    id: str | int | UUID | Actor, *, type: str = "user", name: str | None = None, email: str | None = None
+    id: str | int | UUID | Actor,
+    *,
+    type: str = "user",
+    name: str | None = None,
+    email: str | None = None,
+    **known: Unpack[ContextFields],
 ) -> None:
     """Say who acts, for the rest of the current context.
 
@@ -172,20 +182,27 @@ def actor(
 
     Args:
         id: of the person or program; or an :class:`~affidavit.core.event.Actor`.
-        type: ``user``, ``api_token``, ``oauth_client``, ``service``, ``agent`` or ``system``.
+        type: ``user``, ``api_token``, ``oauth_client``, ``service``, ``agent`` or ``system``. A token or a
+            client of OAuth2 is the session, too, where the context has none.
         name: as it is now.
         email: as it is now.
+        **known: what else became known with them, such as ``organization``; see :func:`context`.
 
     Raises:
         ContextMissing: there is no context: neither middleware nor ``with audit.context()`` is around.
-        TypeError: the id is no id, such as that of an object that was not stored yet.
+        TypeError: the id is no id, such as that of an object that was not stored yet; or a field is no part
+            of a context.
     """
     here = current()
     if here is None:
         raise ContextMissing(
             "There is no context to put the actor into; add the middleware, or use: with audit.context()"
         )
-    here.update(actor=id if isinstance(id, Actor) else person(type, _identifier(id), name, email))
+    who = id if isinstance(id, Actor) else person(type, _identifier(id), name, email)
+    known["actor"] = who
+    here.update(**known)
+    if who.type in _CREDENTIALS and not here.has("session"):
+        here.update(session=Session(type=who.type, token_id=who.id, token_name=who.name))
 
 
 def _identifier(value: object) -> str:

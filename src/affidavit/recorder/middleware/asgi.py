@@ -10,7 +10,7 @@ from affidavit.recorder.parameters import BODY
 from affidavit.recorder.request import RequestReader
 from affidavit.recorder.requests import REFUSAL, Asked, RequestRecorder
 
-__all__ = ["AuditMiddleware"]
+__all__ = ["AuditMiddleware", "RequestRecorder"]
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

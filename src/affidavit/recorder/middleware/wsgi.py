@@ -13,7 +13,7 @@ from affidavit.recorder.parameters import BODY
 from affidavit.recorder.request import RequestReader, headers_of
 from affidavit.recorder.requests import REFUSAL, Asked, RequestRecorder
 
-__all__ = ["AuditMiddleware"]
+__all__ = ["AuditMiddleware", "RequestRecorder"]
 
 Environ = dict[str, Any]
 App = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
