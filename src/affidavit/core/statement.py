@@ -7,7 +7,7 @@ each: the same for a driver that blocks and for one that is awaited, and for an 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -26,6 +26,7 @@ __all__ = [
     "Steps",
     "postgres_steps",
     "sqlite_steps",
+    "stored_in",
     "stored_steps",
     "written",
 ]
@@ -216,6 +217,23 @@ def _arguments(row: Row, *, named: bool, timed: bool, key: str | None) -> tuple[
         *(values[_AT[name]] for name in ("actor", "resources", "context", "changes", "details", "secret")),
         str(UUID(bytes=row.id)) if named else None,
     )
+
+
+def stored_in(statement: Statement) -> list[Mapping[str, Any]]:
+    """The events that a statement of a recording stores, by the names of columns and of arguments.
+
+    On PostgreSQL those that exist already are among them, and an ``id`` or time that nobody gave is ``None``;
+    the answer says what became of each. A statement that only asks stores nothing.
+    """
+    if statement.sql == _ONE:
+        return [dict(zip(_NAMES, statement.parameters, strict=True))]
+    if statement.sql == _MANY:
+        each = zip(*statement.parameters, strict=True)
+        return [dict(zip(_NAMES, values, strict=True)) for values in each]
+    if statement.sql == _INSERT:
+        rows = statement.parameters if statement.many else [statement.parameters]
+        return [dict(zip(COLUMNS, values, strict=True)) for values in rows]
+    return []
 
 
 _MARK = re.compile(r"\?")

@@ -19,6 +19,7 @@ from affidavit.errors import Refused, StorageBusy
 from affidavit.recorder.own import OwnConnections
 from affidavit.recorder.recorder import Recorder
 from affidavit.recorder.spool import Entry, Spool
+from affidavit.recorder.watchers import drained, watchers
 
 __all__ = ["Now", "transaction_ended"]
 
@@ -63,6 +64,8 @@ class Now:
             if self.spool is None or not self._may_wait(error):
                 raise
             return self._spooled(named, error, self.spool)
+        for watcher in watchers:
+            watcher.kept(recorded)
         self.drain_if_possible()
         return recorded
 
@@ -80,6 +83,8 @@ class Now:
             for row in self._recorder.rows(named, _no_secret)
         ]
         spool.put([_encode(row) for row in rows])
+        for watcher in watchers:
+            watcher.put_aside(rows)
         if busy:
             _waiting[id(self)] = ref(self)
         return [Recorded(row.id, False) for row in rows]
@@ -120,7 +125,8 @@ class Now:
     def _store(self, entries: Sequence[Entry], spool: Spool) -> int:
         try:
             rows = [_decode(entry.body) for entry in entries]
-            self._own.record(lambda dialect: stored_steps(rows, dialect, self._recorder.clock()))
+            with drained():
+                self._own.record(lambda dialect: stored_steps(rows, dialect, self._recorder.clock()))
         except Exception as error:
             if self._may_wait(error) or not _is_for_good(error):
                 raise

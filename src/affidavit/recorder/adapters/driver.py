@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from affidavit.core.row import Recorded
 from affidavit.core.statement import Answer, Statement, Steps
+from affidavit.recorder.watchers import is_drained, watchers
 
 __all__ = ["AsyncDriver", "Driver", "drive", "drive_async"]
 
@@ -39,11 +40,14 @@ class AsyncDriver(Protocol):
 def drive(driver: Driver, steps: Steps) -> list[Recorded]:
     """Run a recording to its end."""
     answer: Any = None
+    ran: list[Statement] = []
     try:
         while True:
-            answer = driver.run(steps.send(answer))
+            ran.append(steps.send(answer))
+            answer = driver.run(ran[-1])
     except StopIteration as end:
         recorded: list[Recorded] = end.value
+        _tell(driver, ran, recorded)
         return recorded
     finally:
         steps.close()
@@ -52,13 +56,20 @@ def drive(driver: Driver, steps: Steps) -> list[Recorded]:
 async def drive_async(driver: AsyncDriver, steps: Steps) -> list[Recorded]:
     """Run a recording to its end."""
     answer: Any = None
+    ran: list[Statement] = []
     try:
         while True:
             try:
-                statement = steps.send(answer)
+                ran.append(steps.send(answer))
             except StopIteration as end:
                 recorded: list[Recorded] = end.value
+                _tell(driver, ran, recorded)
                 return recorded
-            answer = await driver.run(statement)
+            answer = await driver.run(ran[-1])
     finally:
         steps.close()
+
+
+def _tell(driver: Driver | AsyncDriver, ran: list[Statement], recorded: list[Recorded]) -> None:
+    for watcher in watchers:
+        watcher.written(driver, ran, recorded, again=is_drained())
