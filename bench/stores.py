@@ -16,9 +16,9 @@ from affidavit.core.ids import make_id
 from affidavit.core.row import COLUMNS, Row
 from affidavit.core.times import DAY
 from affidavit.recorder.intake import Intake, Rights
+from affidavit.supervisor import Supervisor
 from affidavit.wiring import Instance, clock, open_follower, open_store
 from affidavit.wiring.work import open_parts
-from affidavit.worker import Supervisor
 from bench.base import Base
 from bench.data import DAYS, Source
 from bench.lag import Lag

@@ -150,6 +150,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Path | None,
         Meta(description="MaxMind database (.mmdb) that gives an event's location from its address."),
     ] = None
+    spools: Annotated[
+        tuple[Path, ...],
+        Meta(
+            description="Spool files of apps on this machine that the worker empties and an erasure reaches, "
+            "beside `NAME-spool.db` of an SQLite database."
+        ),
+    ] = ()
     worker: Annotated[
         bool,
         Meta(description="Whether `serve` starts and supervises the worker process."),
@@ -287,6 +294,7 @@ def load(
     *,
     folder: Path,
     file: Path | None = None,
+    said: str | None = None,
 ) -> Loaded:
     """Put the settings together.
 
@@ -295,6 +303,7 @@ def load(
         environ: the environment; only names with :data:`PREFIX` are read.
         folder: where :data:`DEFAULT_FILE` is looked for, normally the current folder.
         file: the settings file of the flag ``--config``; it must exist.
+        said: how ``flags`` are called in errors where they are none, with ``{}`` for the name.
 
     Raises:
         ConfigError: an unknown key or variable, or a value that breaks its rule, with its source.
@@ -313,7 +322,7 @@ def load(
         sources[name] = f"environment {variable}"
     for name, value in flags.items():
         if value is not None:
-            source = f"flag --{name.replace('_', '-')}"
+            source = said.format(name) if said else f"flag --{name.replace('_', '-')}"
             values[name] = _convert(name, value, source)
             sources[name] = source
     return Loaded(Settings(**values), sources)
@@ -352,6 +361,8 @@ def _did_you_mean(name: str, known: list[str]) -> str:
 
 def _beside(file: Path, name: str, value: Any) -> Any:
     """A relative path in a settings file counts from that file's folder."""
+    if name == "spools" and isinstance(value, list):
+        return [str(file.parent / each) if isinstance(each, str) else each for each in value]
     if not isinstance(value, str):
         return value
     if name in _PATHS:
@@ -411,7 +422,7 @@ def shown(name: str, value: Any) -> Any:
         return masked(value)
     if isinstance(value, Path):
         return str(value)
-    return list(value) if isinstance(value, tuple) else value
+    return [str(each) for each in value] if isinstance(value, tuple) else value
 
 
 def make_data_dir(settings: Settings) -> None:

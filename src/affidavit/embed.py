@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator,
 from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import Any, Literal, ParamSpec, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, Unpack, overload
 from uuid import UUID
 
 from affidavit.catalogs import ready_made
@@ -36,6 +36,10 @@ from affidavit.recorder.registered import Attribute
 from affidavit.recorder.spool import Spool
 from affidavit.recorder.targets import AwaitedConnection, BlockingConnection, Unit
 from affidavit.tables import make_tables
+
+if TYPE_CHECKING:
+    from affidavit.companion import Companion
+    from affidavit.config import Settings
 
 __all__ = ["Audit", "anonymous", "system"]
 
@@ -59,6 +63,9 @@ class Audit:
         schema: of our tables on PostgreSQL.
         spool: file in which events of :meth:`record_now` wait while the database is busy or away. Default:
             beside an SQLite file, ``NAME-spool.db``; on PostgreSQL none, then the error is the caller's.
+        data_dir: folder of the log key, the guard and the other files of :meth:`start` and the page. Default:
+            ``AFFIDAVIT_DATA_DIR``, else ``affidavit-data`` beside an SQLite file; on PostgreSQL it must be
+            named.
         allow_import: whether events older than 30 days are taken.
         carry_into_threads: whether threads and executors of this process begin in the context of whoever
             started them; it patches ``threading.Thread`` and ``ThreadPoolExecutor``, once and for good.
@@ -75,6 +82,7 @@ class Audit:
         catalogs: Iterable[type[Catalog]] = (),
         schema: str = "public",
         spool: Path | str | None = None,
+        data_dir: Path | str | None = None,
         allow_import: bool = False,
         carry_into_threads: bool = True,
         clock: Callable[[], int] = _clock,
@@ -85,6 +93,8 @@ class Audit:
         self._database = database
         self._schema = schema
         self._spool = Path(spool) if spool is not None else None
+        self._data_dir = Path(data_dir) if data_dir is not None else None
+        self._companion: Companion | None = None
         self._now: Now | None = None
         self._making = threading.Lock()
         known: CatalogSet = ready_made()
@@ -252,9 +262,66 @@ class Audit:
             return self._now
 
     def close(self) -> None:
-        """Close the connections and the spool of :meth:`record_now`; the next use opens them again."""
+        """Close the connections and the spool of :meth:`record_now`; the next use opens them again.
+
+        The worker of :meth:`start` ends.
+        """
+        self.stop()
         if self._now is not None:
             self._now.close()
+
+    def settings(self, **given: Any) -> Settings:
+        """The settings of what runs beside the app's own code: its worker and its page.
+
+        Args:
+            **given: settings by name (docs/reference/settings.md); they win over the environment and
+                ``affidavit.toml``. The database is this object's own where none is given.
+
+        Raises:
+            ConfigError: a setting is unknown or breaks its rule; ``database`` or ``data_dir`` is missing.
+        """
+        from affidavit.embedded import settings_of
+
+        own = {"data_dir": self._data_dir, "spools": None if self._spool is None else [self._spool]}
+        address = None if given.get("database") else self._address()
+        return settings_of(address, self._schema, own | given)
+
+    def _address(self) -> str | None:
+        from affidavit.embedded import address_of
+
+        return address_of(self._database, self._schema)
+
+    def start(self, **settings: Any) -> Companion:
+        """Have a worker process run beside the app: it seals, signs, indexes, erases, expires.
+
+        Call it in every process of the app, at import or later: one process of a machine has the worker, as a
+        child, and another takes over when that one ends. It ends with the app. Nothing is started before a
+        server that forks after it has loaded the app has forked. Calling it again changes nothing.
+
+        Args:
+            **settings: see :meth:`settings`.
+
+        Returns:
+            What runs; as a context manager it ends with its block.
+
+        Raises:
+            ConfigError: see :meth:`settings`; or the data directory cannot be written to, or a package is
+                missing: ``affidavit[web]``.
+        """
+        with self._making:
+            if self._companion is None:
+                from affidavit.companion import Companion
+
+                self._companion = Companion(self.settings(**settings))
+        self._companion.start()
+        return self._companion
+
+    def stop(self) -> None:
+        """End the worker of :meth:`start` where this process has it; harmless where it was not called."""
+        with self._making:
+            companion, self._companion = self._companion, None
+        if companion is not None:
+            companion.stop()
 
     def register(
         self,

@@ -10,9 +10,9 @@ import uvicorn
 
 from affidavit.config import Settings
 from affidavit.listener import GRACE, Server, listen
+from affidavit.supervisor import Supervisor
 from affidavit.web.app import create_app
 from affidavit.wiring import Instance, reapply_manifests
-from affidavit.worker import Supervisor
 
 __all__ = ["serve"]
 

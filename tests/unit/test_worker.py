@@ -17,15 +17,9 @@ from affidavit.config import Settings
 from affidavit.errors import StorageBusy
 from affidavit.storage.protocols import Progress
 from affidavit.storage.sqlite.database import migrate_file
+from affidavit.supervisor import PARENT_VARIABLE, SETTINGS_VARIABLE, Supervisor, packed
 from affidavit.wiring.lease import FileLease
-from affidavit.worker import (
-    FULL_BATCH,
-    PARENT_VARIABLE,
-    SETTINGS_VARIABLE,
-    Supervisor,
-    _pack,
-    follow,
-)
+from affidavit.worker import FULL_BATCH, follow
 
 PATIENCE = 30.0
 
@@ -118,7 +112,7 @@ def test_a_worker_whose_server_is_gone_already_ends(settings: Settings) -> None:
     """A server that is killed while its worker is still starting leaves no worker behind."""
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    environment = {**os.environ, SETTINGS_VARIABLE: _pack(settings), PARENT_VARIABLE: str(gone.pid)}
+    environment = {**os.environ, SETTINGS_VARIABLE: packed(settings), PARENT_VARIABLE: str(gone.pid)}
     worker = subprocess.run(
         [sys.executable, "-m", "affidavit.worker"], env=environment, timeout=PATIENCE, check=False
     )

@@ -84,6 +84,7 @@ class Serving(Common):
     insecure_cookie: Annotated[bool | None, _flag("insecure_cookie")] = None
     trusted_proxies: Annotated[list[str] | None, _flag("trusted_proxies")] = None
     geoip: Annotated[str | None, _flag("geoip")] = None
+    spools: Annotated[list[str] | None, _flag("spools")] = None
     policy: Annotated[str | None, _flag("policy")] = None
     worker: Annotated[bool | None, _flag("worker")] = None
     log_level: Annotated[str | None, _flag("log_level")] = None

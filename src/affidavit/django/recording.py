@@ -14,9 +14,11 @@ from affidavit.core.event import Draft
 from affidavit.core.row import Recorded
 from affidavit.django.aio import DjangoAio
 from affidavit.django.own import OwnSource
-from affidavit.django.settings import audit_options
+from affidavit.django.settings import audit_options, database_url
 from affidavit.django.watching import drain_when_ended
 from affidavit.embed import Audit
+from affidavit.embedded import address_of
+from affidavit.errors import ConfigError
 from affidavit.recorder.adapters.django import DjangoAdapter, model_resource
 from affidavit.recorder.attempts import Attempt, no_running_loop, watched
 from affidavit.recorder.fields import Fields, Said
@@ -98,6 +100,12 @@ class DjangoAudit(Audit):
                     self.recorder, OwnConnections(source), Spool(path) if path is not None else None
                 )
             return self._now
+
+    def _address(self) -> str | None:
+        url = database_url(connections[self._using])
+        if url is None:
+            raise ConfigError("A database in memory has no log, and no worker; use a file.")
+        return address_of(url, self._schema)
 
     def _record_now(self, what: Said | Draft) -> Recorded:
         recorded = super()._record_now(what)

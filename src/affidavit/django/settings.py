@@ -13,7 +13,9 @@ from affidavit.errors import ConfigError
 
 __all__ = ["audit_options", "database_url", "given", "schema"]
 
-_OF_AUDIT = frozenset({"organization", "source", "catalogs", "schema", "spool", "allow_import", "using"})
+_OF_AUDIT = frozenset(
+    {"organization", "source", "catalogs", "schema", "spool", "data_dir", "allow_import", "using"}
+)
 _NAMES = _OF_AUDIT | {"trusted_proxies"}
 _NOT_OF_LIBPQ = frozenset(
     {"autocommit", "client_encoding", "context", "cursor_factory", "prepare_threshold", "row_factory"}

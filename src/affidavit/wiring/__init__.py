@@ -5,6 +5,7 @@ Here, and nowhere else in these programs, it is known which engine keeps the eve
 """
 
 from affidavit.wiring.clock import clock
+from affidavit.wiring.engine import Engine
 from affidavit.wiring.engines import engine_of
 from affidavit.wiring.erasure import reapply_manifests
 from affidavit.wiring.lease import Lease
@@ -18,6 +19,7 @@ from affidavit.wiring.store import (
 from affidavit.wiring.work import open_follower, open_upkeep
 
 __all__ = [
+    "Engine",
     "Instance",
     "Lease",
     "LiveCatalogs",
