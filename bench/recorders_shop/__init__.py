@@ -1,0 +1,1 @@
+"""The compared Django project: customers with tags."""
