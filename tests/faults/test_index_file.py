@@ -17,6 +17,7 @@ from affidavit.core.cursor import Position
 from affidavit.core.event import Actor, Resource
 from affidavit.core.filter import Condition, Filter
 from affidavit.errors import NotADatabase, StorageBusy
+from affidavit.storage.sqlite import index_file
 from affidavit.storage.sqlite.follower import IndexFollower
 from affidavit.storage.sqlite.index_file import INDEX_VERSION
 from affidavit.testing.author import NOW, Author, Clock
@@ -210,6 +211,31 @@ def test_an_index_that_is_busy_is_kept(stores: SqliteStores, monkeypatch: pytest
     while follower.step():
         pass
     assert follower.progress().behind == 0
+    follower.close()
+    stores.close()
+    check_index(stores.database.path, path)
+
+
+def test_an_index_that_goes_away_as_it_is_made_is_made_again(
+    stores: SqliteStores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A prune discards it in that moment: the follower does not go on with a file that nobody finds."""
+    record(stores, 10, seed=8)
+    path = stores.database.index_path
+    made = index_file.create
+
+    def taken(at: Path, database_id: str) -> sqlite3.Connection:
+        file = made(at, database_id)
+        at.unlink()
+        return file
+
+    follower = stores.follower()
+    with monkeypatch.context() as patched:
+        patched.setattr("affidavit.storage.sqlite.index_file.create", taken)
+        follower.step()
+    assert not path.exists()
+    while follower.step():
+        pass
     follower.close()
     stores.close()
     check_index(stores.database.path, path)

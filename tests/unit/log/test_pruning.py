@@ -248,6 +248,18 @@ def test_a_prune_that_was_interrupted_goes_on(world: Retained, old: list[bytes],
     assert world.writer.progress().waiting == 0
 
 
+def test_an_interrupted_prune_that_is_refused_later_has_the_index_made_anew(
+    world: Retained, old: list[bytes]
+) -> None:
+    """Its first part took rows away that the index counts; what is refused then does not keep that back."""
+    prune(world, old[0], old[1])
+    before = world.discarded
+    world.holds.create(ACME, name="x", reason="y", class_="b.*", by=BY)
+    task = world.order("prune", from_id=format_id(old[0]), to_id=format_id(old[-1]))
+    assert world.finish(task).state == "failed"
+    assert world.discarded == before + 1
+
+
 def test_without_the_key_nothing_is_pruned(world: Retained, old: list[bytes]) -> None:
     """A manifest that nobody signed explains nothing."""
     key = world.settings.data_dir / "log.key"

@@ -101,13 +101,15 @@ class Prune:
         done = 0
         for closed in standing:  # an interrupted task closed them, and perhaps did not empty them
             done += yield from self._empty(closed)
+        if standing:  # what is refused below must not keep the index from learning what is gone
+            self._rebuild()
         look = self._previews.span(task.organization, from_id, to_id)
         for _ in look:
             yield None
         look.refuse()
         for span in look.spans:
             done += yield from self._empty(self._close(task, span))
-        if done or standing:  # an interrupted task may have emptied its ranges without coming this far
+        if look.spans:
             self._rebuild()
         return {"pruned": done, "ranges": len(standing) + len(look.spans)}
 

@@ -89,7 +89,8 @@ class IndexFollower:
             self._events.close()
             self._events = self._open_events()
             self._inode = inode(self._database)
-        if self._file is not None and inode(self._index) == self._file_inode:
+        # A file that was taken away before it was looked at has no inode, and is not the one that is open.
+        if self._file is not None and self._file_inode is not None and inode(self._index) == self._file_inode:
             state = self._state(self._file)
             if state is not None:
                 return self._file, state
