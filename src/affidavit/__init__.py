@@ -11,6 +11,7 @@ __all__ = [
     "EventType",
     "Resource",
     "Session",
+    "Viewer",
     "__version__",
     "anonymous",
     "system",
@@ -25,6 +26,7 @@ _HOMES = {
     "EventType": "core.catalog",
     "Resource": "core.event",
     "Session": "core.event",
+    "Viewer": "access.viewers",
     "anonymous": "embed",
     "system": "embed",
 }

@@ -1,3 +1,4 @@
+from affidavit.access.viewers import Viewer as Viewer
 from affidavit.core.catalog import Catalog as Catalog
 from affidavit.core.catalog import EventType as EventType
 from affidavit.core.event import Actor as Actor

@@ -22,6 +22,7 @@ from affidavit.catalogs import ready_made
 from affidavit.core.catalog import Catalog, CatalogSet, EventType
 from affidavit.core.event import Actor, Draft
 from affidavit.core.row import Recorded
+from affidavit.errors import ConfigError
 from affidavit.recorder import context as contexts
 from affidavit.recorder import threads
 from affidavit.recorder.adapters.dispatch import adapter_of
@@ -40,6 +41,8 @@ from affidavit.tables import make_tables
 if TYPE_CHECKING:
     from affidavit.companion import Companion
     from affidavit.config import Settings
+    from affidavit.mount.asgi import Mounted
+    from affidavit.mount.asking import Authorize
 
 __all__ = ["Audit", "anonymous", "system"]
 
@@ -96,6 +99,7 @@ class Audit:
         self._data_dir = Path(data_dir) if data_dir is not None else None
         self._companion: Companion | None = None
         self._now: Now | None = None
+        self._pages: list[Mounted] = []
         self._making = threading.Lock()
         known: CatalogSet = ready_made()
         own = tuple(catalogs)
@@ -264,9 +268,11 @@ class Audit:
     def close(self) -> None:
         """Close the connections and the spool of :meth:`record_now`; the next use opens them again.
 
-        The worker of :meth:`start` ends.
+        The worker of :meth:`start` ends, and what the page of :meth:`ui` works with is closed.
         """
         self.stop()
+        for page in self._pages:
+            page.close()
         if self._now is not None:
             self._now.close()
 
@@ -322,6 +328,45 @@ class Audit:
             companion, self._companion = self._companion, None
         if companion is not None:
             companion.stop()
+
+    def ui(self, *, authorize: Authorize, login_url: str | None = None, **settings: Any) -> Mounted:
+        """The page and the API as an ASGI application, to mount in FastAPI, Starlette or any other.
+
+        Nothing is opened before the first request, in each process by itself; :meth:`close` closes it.
+
+        Args:
+            authorize: gets a request of the app (Starlette's) and answers a :class:`~affidavit.Viewer`, or
+                ``None`` where nobody is signed in. It may be async; where it is not, it runs in a thread.
+            login_url: where the app signs people in; it gets the address to come back to as ``next``.
+                ``None``: the page says that they have to sign in, with status 401.
+            **settings: see :meth:`settings`.
+
+        Raises:
+            ConfigError: an argument or a setting breaks its rule, the page cannot be served from the
+                database, or a package is missing: ``affidavit[web]``.
+        """
+        if not callable(self._database):
+            self.settings(**settings)  # what is wrong is said when the app starts
+        return self._page(authorize, login_url, settings)
+
+    def _page(self, authorize: Authorize, login_url: str | None, settings: Mapping[str, Any]) -> Mounted:
+        try:
+            from affidavit.mount.page import make_page
+        except ModuleNotFoundError as error:
+            if (error.name or "").startswith("affidavit"):
+                raise
+            raise ConfigError(
+                f"The page needs the package {error.name}; install: pip install 'affidavit[web]'"
+            ) from error
+        page = make_page(
+            lambda: self.settings(**settings),
+            catalogs=lambda: self.recorder.catalogs,
+            authorize=authorize,
+            login_url=login_url,
+            organization=self.recorder.organization,
+        )
+        self._pages.append(page)
+        return page
 
     def register(
         self,

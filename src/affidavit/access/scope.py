@@ -25,21 +25,25 @@ class Credential(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         kind: ``operator`` is the token in the operator's file; ``local`` is a person at the command line
-            who reads the database file itself.
+            who reads the database file itself; ``viewer`` is a person whom the product around us signed in.
         id: public id of the token or session.
         name: what events and lists call it.
         organizations: those that it reaches.
         abilities: those that it has.
+        person: a viewer as events show them.
     """
 
-    kind: Literal["operator", "token", "session", "local"]
+    kind: Literal["operator", "token", "session", "local", "viewer"]
     id: str
     name: str
     organizations: Organizations
     abilities: frozenset[str]
+    person: Actor | None = None
 
     def actor(self) -> Actor:
         """The actor of an event about something that this credential did."""
+        if self.person is not None:
+            return self.person
         if self.kind == "token":
             return Actor(type="api_token", id=self.id, name=self.name)
         if self.kind == "operator":

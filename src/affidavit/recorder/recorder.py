@@ -57,6 +57,11 @@ class Recorder:
         self._enrich = enrich
         self._rights = Rights(may_import=allow_import, may_set_id=True)
 
+    @property
+    def catalogs(self) -> CatalogSet:
+        """The catalogs in force."""
+        return self._catalogs()
+
     def said(self, action: str | EventType, fields: Mapping[str, Any]) -> Said:
         """What is to be recorded, with the context of this moment: a draft can be made of it later.
 

@@ -36,12 +36,14 @@ from affidavit.web.api import (
     tokens,
 )
 from affidavit.web.api.record import Record
-from affidavit.web.authentication import Guard
+from affidavit.web.authentication import Credentials, Guard
 from affidavit.web.edge import Edge
+from affidavit.web.host import Host, HostGuard
 from affidavit.web.instance import Instance, WebSettings
 from affidavit.web.metrics import Metrics
 from affidavit.web.reads import Reads
 from affidavit.web.routes import JSON, Operation, routes_of
+from affidavit.web.ui.links import below
 
 __all__ = ["OPERATIONS", "create_app", "description"]
 
@@ -66,6 +68,7 @@ def create_app(
     *,
     settings: WebSettings,
     page: str = "/audit",
+    host: Host | None = None,
     clock: Callable[[], int] = lambda: time.time_ns() // 1000,
     entropy: Callable[[int], bytes] = os.urandom,
 ) -> Starlette:
@@ -75,17 +78,22 @@ def create_app(
         instance: what it serves.
         settings: of the server.
         page: where the page is; ``""`` where the application is mounted and the page is its root.
+        host: the product that signs people in; ``None``: they sign in with a link of ours.
         clock: microseconds since 1970 UTC.
         entropy: that many random bytes.
     """
     from affidavit.web.ui.views import ui_routes
 
     metrics = Metrics()
-    guard = Guard(instance.authentication, insecure_cookie=settings.insecure_cookie)
+    guard: Credentials
+    if host is None:
+        guard = Guard(instance.authentication, insecure_cookie=settings.insecure_cookie)
+    else:
+        guard = HostGuard(instance.authentication, host)
     routes: list[BaseRoute] = [
         *routes_of(OPERATIONS),
         Route("/api/openapi.json", _openapi),
-        *ui_routes(instance, settings, page=page),
+        *ui_routes(instance, settings, page=page, host=host),
     ]
     edge = Middleware(
         Edge,
@@ -105,14 +113,14 @@ def create_app(
     return app
 
 
-@lru_cache(maxsize=1)
-def description() -> bytes:
-    """The OpenAPI document as JSON."""
-    return msgspec.json.encode(openapi.document(OPERATIONS))
+@lru_cache(maxsize=8)
+def description(root: str = "/") -> bytes:
+    """The OpenAPI document as JSON, of an application whose paths begin with ``root``."""
+    return msgspec.json.encode(openapi.document(OPERATIONS, root))
 
 
-async def _openapi(_request: Request) -> Response:
-    return Response(description(), media_type=JSON)
+async def _openapi(request: Request) -> Response:
+    return Response(description(below(request.scope.get("root_path", "")) or "/"), media_type=JSON)
 
 
 async def _pass_on(_request: Request, error: Exception) -> NoReturn:

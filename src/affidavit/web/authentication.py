@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 from starlette.requests import Request, cookie_parser
 from starlette.types import Scope
@@ -15,9 +15,17 @@ from affidavit.access.scope import Credential
 from affidavit.access.sessions import check_origin, cookie_rule
 from affidavit.errors import AccessRefused, NotSignedIn
 
-__all__ = ["Guard", "credential_of", "peer_address"]
+__all__ = ["READS", "Credentials", "Guard", "credential_of", "peer_address"]
 
-_READS: Final = frozenset(("GET", "HEAD", "OPTIONS"))
+READS: Final = frozenset(("GET", "HEAD", "OPTIONS"))
+
+
+class Credentials(Protocol):
+    """Finds the credential of a request."""
+
+    async def credential(self, scope: Scope) -> Credential | None:
+        """See :meth:`Guard.credential`."""
+        ...
 
 
 class Guard:
@@ -45,7 +53,7 @@ class Guard:
         cookies = host = origin = fetch_site = None
         for name, value in scope["headers"]:
             if name == b"authorization":
-                return await self._confirmed(_bearer(value), self._authentication.bearer)
+                return await self.bearer(_bearer(value))
             if name == b"cookie":
                 cookies = value
             elif name == b"host":
@@ -64,9 +72,17 @@ class Guard:
         session = cookie_parser(cookies.decode("latin-1")).get(rule.name)
         if not session:
             return None
-        if scope["method"] not in _READS:
+        if scope["method"] not in READS:
             check_origin(scheme=scope["scheme"], host=at, origin=_text(origin), fetch_site=_text(fetch_site))
         return await self._confirmed(session, self._authentication.cookie)
+
+    async def bearer(self, text: str) -> Credential:
+        """The credential behind a bearer token.
+
+        Raises:
+            NotSignedIn: it is not valid.
+        """
+        return await self._confirmed(text, self._authentication.bearer)
 
     async def _confirmed(self, text: str, ask: Callable[[str], Credential]) -> Credential:
         known = self._authentication.recall(text)
@@ -88,7 +104,7 @@ class Guard:
 
 async def credential_of(request: Request) -> Credential | None:
     """The credential of a Starlette request; see :meth:`Guard.credential`."""
-    guard: Guard = request.app.state.guard
+    guard: Credentials = request.app.state.guard
     return await guard.credential(request.scope)
 
 

@@ -63,8 +63,13 @@ _PROBLEMS = {
 }
 
 
-def document(operations: Sequence[Operation]) -> dict[str, Any]:
-    """The whole description as plain JSON values."""
+def document(operations: Sequence[Operation], root: str = "/") -> dict[str, Any]:
+    """The whole description as plain JSON values.
+
+    Args:
+        operations: to describe.
+        root: what the address of each begins with.
+    """
     types = list(_types(operations))
     _, components = msgspec.json.schema_components([*types, Problem], ref_template=_REF)
     paths: dict[str, dict[str, Any]] = {}
@@ -79,7 +84,7 @@ def document(operations: Sequence[Operation]) -> dict[str, Any]:
             "and fields are refused.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "servers": [{"url": "."}],
+        "servers": [{"url": root}],
         "tags": [{"name": tag} for tag in dict.fromkeys(operation.tag for operation in operations)],
         "paths": paths,
         "components": {

@@ -32,6 +32,10 @@ log = logging.getLogger("affidavit.web")
 HOUR = 3_600_000_000
 _RIGHTS = Rights(reserved=True)
 _REMEMBERED = 10_000
+_BROWSERS = ("session", "viewer")
+
+_Key = tuple[str, str, str]
+"""Kind and id of a credential, and the organization that it read."""
 
 
 class Reads:
@@ -46,7 +50,7 @@ class Reads:
         self._instance = instance
         self._clock = clock
         self._hour = 0
-        self._noted: set[tuple[str, str]] = set()
+        self._noted: set[_Key] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def note(self, scope: Scope, path: str, address: str | None, asked: Filter | None = None) -> None:
@@ -57,7 +61,7 @@ class Reads:
         hour = self._clock() // HOUR
         if hour != self._hour or len(self._noted) >= _REMEMBERED:
             self._hour, self._noted = hour, set()
-        key = (scope.credential.id, scope.home)
+        key = (scope.credential.kind, scope.credential.id, scope.home)
         if key in self._noted:
             return
         self._noted.add(key)
@@ -94,7 +98,7 @@ class Reads:
         while self._tasks:
             await asyncio.wait(set(self._tasks))
 
-    async def _write(self, draft: Draft, scope: Scope, address: str | None, key: tuple[str, str]) -> None:
+    async def _write(self, draft: Draft, scope: Scope, address: str | None, key: _Key) -> None:
         try:
             await self._submit(draft, scope, address)
         except Exception:  # the answer has gone out; the next read of the hour tries again
@@ -123,7 +127,7 @@ class Reads:
         return Draft(
             action=action,
             actor=scope.credential.actor(),
-            source="web" if scope.credential.kind == "session" else "api",
+            source="web" if scope.credential.kind in _BROWSERS else "api",
             ip=address,
             request=Request(method="GET", endpoint=path),
             metadata=metadata or None,

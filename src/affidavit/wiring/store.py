@@ -53,21 +53,29 @@ __all__ = [
 
 
 class LiveCatalogs:
-    """The ready-made catalogs with those of the database laid over them, read anew every few seconds.
+    """The known catalogs with those of the database laid over them, read anew every few seconds.
 
     Args:
         store: of the pushed catalogs.
         monotonic: seconds.
+        known: to begin with; by default the ready-made ones.
     """
 
     SECONDS = 5.0
     """How long a push by another process may stay unseen."""
 
-    def __init__(self, store: CatalogStore, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        store: CatalogStore,
+        monotonic: Callable[[], float] = time.monotonic,
+        *,
+        known: CatalogSet | None = None,
+    ) -> None:
         self._store = store
         self._monotonic = monotonic
         self._documents: list[bytes] | None = None
-        self._set = ready_made()
+        self._known = ready_made() if known is None else known
+        self._set = self._known
         self._read_at = 0.0
 
     def __call__(self) -> CatalogSet:
@@ -83,7 +91,7 @@ class LiveCatalogs:
         documents = self._store.current()
         if documents != self._documents:
             pushed = [CatalogSet.from_document(msgspec.json.decode(document)) for document in documents]
-            self._set = ready_made().merge(*pushed)
+            self._set = self._known.merge(*pushed)
             self._documents = documents
 
 
@@ -107,14 +115,22 @@ class Instance:
         authentication: recognises credentials.
     """
 
-    def __init__(self, engine: Engine, database: Database, source: str) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        database: Database,
+        source: str,
+        catalogs: CatalogSet | None = None,
+        *,
+        operator: bool = True,
+    ) -> None:
         self.engine = engine
         self.settings = settings = engine.settings
         self._database = database
         entropy = os.urandom
         organizations = database.organizations
         self.catalog_store = database.catalogs
-        self._catalogs = LiveCatalogs(self.catalog_store)
+        self._catalogs = LiveCatalogs(self.catalog_store, known=catalogs)
         enrichment = Enrichment(settings.geoip)
         self.intake = Intake(
             database.events.insert,
@@ -151,7 +167,7 @@ class Instance:
         self.holds = LegalHolds(holds, self.access_events, clock=clock, entropy=entropy)
         self.retention_previews = Previews(Past(policies, holds, past), past, database.log, clock=clock)
         self.expiry_orders = ExpiryOrders(self.tasks, clock=clock, entropy=entropy)
-        self._operator: OperatorToken | None = None
+        self._has_operator = operator
         self._authentication: Authentication | None = None
 
     def _prepare_ours(self, drafts: Sequence[Draft], organization: str, by: RecordedBy | None) -> list[Row]:
@@ -164,9 +180,11 @@ class Instance:
 
     @property
     def authentication(self) -> Authentication:
-        """Recognises credentials; the operator's token is made at the first use."""
+        """Recognises credentials; where there is an operator's token, it is made at the first use."""
         if self._authentication is None:
-            operator = load_operator_token(self.settings.data_dir / "operator.token", os.urandom)
+            operator: OperatorToken | None = None
+            if self._has_operator:
+                operator = load_operator_token(self.settings.data_dir / "operator.token", os.urandom)
             self._authentication = Authentication(operator, self.tokens, self.sessions, clock=clock)
         return self._authentication
 
@@ -226,13 +244,22 @@ class Instance:
         self._database.close()
 
 
-def open_store(where: Where, *, migrate: bool = False, source: str = "api") -> Instance:
+def open_store(
+    where: Where,
+    *,
+    migrate: bool = False,
+    source: str = "api",
+    catalogs: CatalogSet | None = None,
+    operator: bool = True,
+) -> Instance:
     """Open a database.
 
     Args:
         where: the database.
         migrate: make or upgrade the schema first; else a missing or older one is an error.
         source: channel of events that name none, and of changes of settings that name none.
+        catalogs: known before those of the database; by default the ready-made ones.
+        operator: whether the operator's token is a credential here.
 
     Raises:
         StorageError: it cannot be used; the message says what to do.
@@ -242,7 +269,7 @@ def open_store(where: Where, *, migrate: bool = False, source: str = "api") -> I
         engine.migrate()
     database = engine.open()
     try:
-        return Instance(engine, database, source)
+        return Instance(engine, database, source, catalogs, operator=operator)
     except BaseException:
         database.close()
         raise

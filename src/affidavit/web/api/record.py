@@ -22,7 +22,7 @@ from affidavit.core.ids import format_id
 from affidavit.core.prepare import Rights
 from affidavit.core.row import Recorded, Row
 from affidavit.errors import FieldError, InvalidEvent, InvalidQuery, MissingAbility, NotSignedIn
-from affidavit.web.authentication import Guard, peer_address
+from affidavit.web.authentication import Credentials, peer_address
 from affidavit.web.body import read_body
 from affidavit.web.instance import Instance
 from affidavit.web.metrics import Metrics
@@ -47,7 +47,7 @@ class Record:
         metrics: counts events.
     """
 
-    def __init__(self, instance: Instance, guard: Guard, metrics: Metrics) -> None:
+    def __init__(self, instance: Instance, guard: Credentials, metrics: Metrics) -> None:
         self._instance = instance
         self._guard = guard
         self._metrics = metrics

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-__all__ = ["Links", "Pair", "is_local"]
+__all__ = ["Links", "Pair", "below", "is_local"]
 
 Pair = tuple[str, str]
 """One parameter of a query string."""
@@ -33,11 +33,11 @@ class Links(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, root_path: str, page: str, assets: Mapping[str, str]) -> Links:
         """The links of one request, from the ``root_path`` of its ASGI scope."""
-        return cls(quote(root_path.rstrip("/")), page, assets)
+        return cls(below(root_path), page, assets)
 
     def list(self, pairs: Iterable[Pair] = ()) -> str:
         """The table, under these filters."""
-        return _with_query(f"{self.root}{self.page}" or "/", pairs)
+        return _with_query(f"{self.root}{self.page or '/'}", pairs)
 
     def event(self, event_id: str, organization: str | None = None) -> str:
         """The permalink of one event."""
@@ -70,6 +70,13 @@ class Links(msgspec.Struct, frozen=True):
     def logout(self) -> str:
         """Where a session ends."""
         return f"{self.root}{self.page}/logout"
+
+
+def below(root_path: str) -> str:
+    """What every path of an application begins with, from the ``root_path`` of its ASGI scope."""
+    # Two slashes at the beginning would make the next part a host.
+    root = root_path.strip("/")
+    return f"/{quote(root)}" if root else ""
 
 
 def is_local(address: str) -> bool:

@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from affidavit.access.scope import Credential
+from affidavit.web.host import Host
 from affidavit.web.instance import Instance
 from affidavit.web.ui import text
 from affidavit.web.ui.links import Links
@@ -75,15 +76,23 @@ class Site:
     Args:
         instance: the running instance.
         page: the path of the table below the application's root; ``""`` where it is the root itself.
+        host: the product that signs people in; ``None``: they sign in here.
         insecure_cookie: the operator accepts the session's cookie over plain HTTP off loopback.
         clock: microseconds since 1970 UTC, for the quick ranges.
     """
 
     def __init__(
-        self, instance: Instance, *, page: str, insecure_cookie: bool, clock: Callable[[], int]
+        self,
+        instance: Instance,
+        *,
+        page: str,
+        insecure_cookie: bool,
+        clock: Callable[[], int],
+        host: Host | None = None,
     ) -> None:
         self.instance = instance
         self.page = page
+        self.host = host
         self.insecure_cookie = insecure_cookie
         self.clock = clock
         self.assets = load_assets()
@@ -104,12 +113,19 @@ class Site:
         status: int = 200,
     ) -> Response:
         """A page."""
-        name = visitor.name if visitor is not None and visitor.kind == "session" else ""
         page = self._templates.get_template(template).render(
-            links=self.links(request), visitor=name, **values
+            links=self.links(request), visitor=_shown(visitor), signs_out=self.host is None, **values
         )
         body = page.encode("utf-8", "replace")
         return Response(body, status, headers=dict(HEADERS), media_type="text/html")
+
+
+def _shown(visitor: Credential | None) -> str:
+    """What to call a person; programs with a token are not called anything."""
+    if visitor is None or visitor.kind not in ("session", "viewer"):
+        return ""
+    person = visitor.person
+    return visitor.name if person is None else person.name or person.email or person.id
 
 
 def _environment() -> jinja2.Environment:

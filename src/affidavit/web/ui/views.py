@@ -17,8 +17,10 @@ from starlette.routing import Route
 
 from affidavit import errors
 from affidavit.web.errors import problem_of
+from affidavit.web.host import Host
 from affidavit.web.instance import Instance, WebSettings
 from affidavit.web.ui.event_page import show_event
+from affidavit.web.ui.links import is_local
 from affidavit.web.ui.login import current, remember, show_login, sign_in, sign_out
 from affidavit.web.ui.site import HEADERS, Site, now
 from affidavit.web.ui.table import show_table
@@ -36,6 +38,7 @@ def ui_routes(
     settings: WebSettings,
     *,
     page: str = "/audit",
+    host: Host | None = None,
     clock: Callable[[], int] = now,
 ) -> list[Route]:
     """The routes of all pages. The application's state must hold ``guard`` and ``reads``.
@@ -44,9 +47,10 @@ def ui_routes(
         instance: the running instance.
         settings: of the instance.
         page: the path of the table below the application's root; ``""`` where the table is the root itself.
+        host: the product that signs people in, so that nobody signs in or out here.
         clock: microseconds since 1970 UTC.
     """
-    site = Site(instance, page=page, insecure_cookie=settings.insecure_cookie, clock=clock)
+    site = Site(instance, page=page, host=host, insecure_cookie=settings.insecure_cookie, clock=clock)
 
     def route(path: str, view: _Page, method: str = "GET") -> Route:
         return Route(path, _guarded(site, view), methods=[method])
@@ -54,11 +58,14 @@ def ui_routes(
     routes = [
         route(page or "/", show_table),
         route(f"{page}/events/{{id}}", show_event),
-        route(f"{page}/login", show_login),
-        route(f"{page}/login", sign_in, "POST"),
-        route(f"{page}/logout", sign_out, "POST"),
         route(f"{page}/assets/{{name}}", _asset),
     ]
+    if host is None:
+        routes += [
+            route(f"{page}/login", show_login),
+            route(f"{page}/login", sign_in, "POST"),
+            route(f"{page}/logout", sign_out, "POST"),
+        ]
     if page:
         routes += [route("/", _home), route(f"{page}/{{rest:path}}", _nothing)]
     return routes
@@ -95,6 +102,9 @@ def _failed(site: Site, request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException):
         raise error
     answer = problem_of(error)
+    to_login = _to_login(site, request, error)
+    if to_login is not None:
+        return to_login
     if answer.unexpected:
         log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     page = site.render(
@@ -103,9 +113,18 @@ def _failed(site: Site, request: Request, error: Exception) -> Response:
     for name, value in answer.headers:
         if name in (b"retry-after", b"www-authenticate"):
             page.headers[name.decode()] = value.decode()
-    if isinstance(error, errors.NotSignedIn):
+    if isinstance(error, errors.NotSignedIn) and site.host is None:
         remember(site, request, page)
     return page
+
+
+def _to_login(site: Site, request: Request, error: Exception) -> Response | None:
+    """The way to the login of the product around us, and back."""
+    if site.host is None or not isinstance(error, errors.NotSignedIn):
+        return None
+    wanted = current(request)
+    address = site.host.login(wanted if is_local(wanted) else site.links(request).list())
+    return None if address is None else RedirectResponse(address, 303, headers=dict(HEADERS))
 
 
 def _words(site: Site, request: Request, error: Exception, status: int) -> dict[str, Any]:
@@ -118,6 +137,12 @@ def _words(site: Site, request: Request, error: Exception, status: int) -> dict[
         "paste": "",
         "actions": [("Go to the audit log", links.list())],
     }
+    if isinstance(error, errors.NotSignedIn) and site.host is not None:
+        return values | {
+            "heading": "Sign in to read the audit log",
+            "lead": "The audit log is only for those who are signed in. Sign in first, then come back here.",
+            "actions": [("Try again", current(request))],
+        }
     if isinstance(error, errors.NotSignedIn):
         at_login = request.url.path == links.login()
         tried = at_login and (request.method == "POST" or "code" in request.query_params)
