@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -43,14 +44,33 @@ settings.register_profile(
 settings.load_profile("affidavit")
 
 
+RACING = ("e2e", "faults", "interop", "recorder", "security", "unit/log", "unit/storage/postgres")
+"""Folders whose tests start processes, kill them, or let them race on two cores that other tests use too."""
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the long runs to ``make soak``, which asks for them by their mark."""
+    """Try racing tests a second time, and leave the long runs to ``make soak``, which asks for their mark.
+
+    A test that missed its moment is counted as rerun in the closing line, and its first failure is shown; one
+    that fails twice is red. ``make soak`` tries nothing twice.
+    """
     if config.option.markexpr:
         return
+    folders = [Path(__file__).parent / folder for folder in RACING]
+    for item in items:
+        if any(item.path.is_relative_to(folder) for folder in folders):
+            item.add_marker(pytest.mark.flaky(reruns=1))
     soak = [item for item in items if item.get_closest_marker("soak")]
     if soak:
         config.hook.pytest_deselected(items=soak)
         items[:] = [item for item in items if item not in soak]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show why a test was tried again: it passed then, and its reason must not be lost."""
+    for report in terminalreporter.stats.get("rerun", ()):
+        terminalreporter.write_sep("_", f"first try of {report.nodeid}")
+        terminalreporter.write_line(report.longreprtext)
 
 
 @pytest.fixture(scope="session")
