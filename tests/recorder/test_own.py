@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import create_engine, event, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import Session
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import NullPool, QueuePool
 
 from affidavit.embed import Audit
 from affidavit.errors import ConfigError, SchemaMissing, StorageError
@@ -198,7 +198,7 @@ def test_a_parent_that_closes_takes_nothing_from_its_child(tmp_path: Path) -> No
         ("sqlite:///:memory:", "names no file"),
         (7, "int"),
         (object, "object"),
-        (create_engine("sqlite://"), "in memory"),
+        (create_engine("sqlite://", poolclass=NullPool), "in memory"),
     ],
 )
 def test_what_is_no_database_is_named(database: Any, said: str) -> None:

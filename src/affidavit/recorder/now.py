@@ -39,13 +39,14 @@ class Now:
         recorder: makes rows.
         own: connections of its own.
         spool: where an event goes while another writer holds the database or it is away; ``None``: then the
-            error is the caller's.
+            error is the caller's, except where the source brings a spool, as a database in memory does.
     """
 
     def __init__(self, recorder: Recorder, own: OwnConnections, spool: Spool | None) -> None:
         self._recorder = recorder
         self._own = own
-        self.spool = spool
+        make = getattr(own.source, "make_spool", None)
+        self.spool: Spool | None = make() if spool is None and make is not None else spool
 
     def record(self, drafts: Sequence[Draft]) -> list[Recorded]:
         """Record events, durable on return; each gets its id here, so that it can be repeated.

@@ -21,7 +21,7 @@ from typing import Literal, NamedTuple
 from affidavit.errors import SpoolFull, StorageError, StorageFull
 from affidavit.recorder.forks import when_forked
 
-__all__ = ["DeadLetter", "Entry", "Spool"]
+__all__ = ["DeadLetter", "Entry", "Spool", "set_up"]
 
 LIMIT = 256 * 1024 * 1024
 """Bytes of entries that a spool holds by default."""
@@ -128,7 +128,7 @@ class Spool:
             self.path, isolation_level=None, check_same_thread=False, timeout=10.0, cached_statements=32
         )
         try:
-            _set_up(connection)
+            set_up(connection)
         except BaseException:
             connection.close()
             raise
@@ -243,7 +243,8 @@ class Spool:
             self._connection = None
 
 
-def _set_up(connection: sqlite3.Connection) -> None:
+def set_up(connection: sqlite3.Connection) -> None:
+    """Make the tables of a spool, where they are missing."""
     until = time.monotonic() + _OPENING
     while True:
         try:

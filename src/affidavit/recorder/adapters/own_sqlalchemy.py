@@ -14,6 +14,7 @@ from affidavit.core.row import Recorded
 from affidavit.core.statement import Steps
 from affidavit.errors import ConfigError
 from affidavit.recorder.adapters.driver import drive
+from affidavit.recorder.adapters.own_memory import MemorySource
 from affidavit.recorder.adapters.own_sqlite import SqliteSource
 from affidavit.recorder.adapters.sqlalchemy import SqlalchemyDriver
 from affidavit.recorder.own import Source
@@ -30,16 +31,14 @@ def engine_source(engine: Engine | AsyncEngine, schema: str, patience: float) ->
         patience: seconds to wait for another writer of an SQLite file.
 
     Raises:
-        ConfigError: an SQLite database in memory has no second connection; an async engine's driver cannot be
-            used without a loop, and no other is installed.
+        ConfigError: each connection of the pool is an SQLite database in memory of its own; an async engine's
+            driver cannot be used without a loop, and no other is installed.
     """
     inner = engine.sync_engine if isinstance(engine, AsyncEngine) else engine
     if inner.dialect.name == "sqlite":
         path = inner.url.database
         if path in (None, "", ":memory:") or "mode=memory" in str(path):
-            raise ConfigError(
-                "A database in memory has one connection only: record_now, denied and attempt need a file."
-            )
+            return MemorySource(inner)
         return SqliteSource(Path(str(path)), patience)
     if isinstance(engine, AsyncEngine):
         try:
