@@ -29,7 +29,7 @@ __all__ = ["Companion"]
 
 log = logging.getLogger("affidavit.worker")
 
-AT_FIRST = 1.0
+AT_FIRST = 0.5
 """Seconds before a process tries first to have the worker: a server that forks has forked by then."""
 AFTER_FORK = 5.0
 """The same for whoever has forked, so that its children have it."""
