@@ -1,7 +1,8 @@
 """Affidavit's tables in a database whose schema Alembic keeps.
 
 In ``env.py``: ``context.configure(..., include_object=affidavit.alembic.include_object)``, so that ``alembic
-check`` and ``--autogenerate`` leave our tables alone. In a revision: ``affidavit.alembic.upgrade(op)``.
+check`` and ``--autogenerate`` leave our tables alone. In a revision: ``affidavit.alembic.upgrade(op)``, and
+on PostgreSQL ``affidavit.alembic.create_triggers(op, "teams")``. For queries of the app: :data:`metadata`.
 """
 
 from __future__ import annotations
@@ -10,12 +11,64 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    Uuid,
+)
+from sqlalchemy.types import TypeEngine
+
+from affidavit.core.row import COLUMNS
 from affidavit.errors import WrongTransaction
 
-__all__ = ["include_object", "upgrade"]
+__all__ = ["create_triggers", "drop_triggers", "include_object", "metadata", "upgrade"]
 
 _OURS = "affidavit_"
 _VIEW = "audit_logs"
+_ID: TypeEngine[Any] = Uuid(as_uuid=True).with_variant(LargeBinary(16), "sqlite")
+_TYPES: dict[str, TypeEngine[Any]] = {
+    "id": _ID,
+    "parent_id": _ID,
+    "version": Integer(),
+    "imported": Boolean(),
+    "secret": LargeBinary(),
+    "recorded_at": BigInteger(),
+}
+_SHOWN = (
+    *("id", "timestamp", "organization", "project", "action", "outcome", "severity", "source"),
+    *("actor_type", "actor_id", "actor_name", "actor_email", "resource_type", "resource_id", "ip", "details"),
+)
+
+metadata = MetaData()
+"""What SQL may rely on, for the app's own queries: the table of events and the view ``audit_logs``.
+
+It may stand in ``target_metadata`` beside the app's: :func:`include_object` leaves both out. The rest of the
+schema is made by :func:`upgrade` only.
+"""
+Table(
+    "affidavit_events",
+    metadata,
+    *(Column(name, _TYPES.get(name, Text()), primary_key=name in ("organization", "id")) for name in COLUMNS),
+)
+Table(
+    _VIEW,
+    metadata,
+    *(
+        Column(
+            name,
+            {"id": _ID, "timestamp": DateTime(timezone=True)}.get(name, Text()),
+            primary_key=name == "id",
+        )
+        for name in _SHOWN
+    ),
+)
 
 
 def include_object(
@@ -34,6 +87,8 @@ def include_object(
         reflected: whether it stands in the database; a model of the app by one of our names is compared.
         compare_to: what it is compared with.
     """
+    if getattr(getattr(object, "table", object), "metadata", None) is metadata:
+        return False
     if not reflected:
         return True
     table = name if type_ == "table" else getattr(getattr(object, "table", None), "name", None)
@@ -66,6 +121,54 @@ def upgrade(op: Any, *, schema: str = "public") -> Sequence[int]:
         raise WrongTransaction(f"There are no tables of Affidavit for {context.dialect.name}.")
     with context.autocommit_block():
         return apply(op.get_bind(), schema)
+
+
+def create_triggers(op: Any, table: str, **wanted: Any) -> None:
+    """Let triggers of PostgreSQL record every change of a table, within the revision's transaction.
+
+    Call it again in each later revision that changes the table's columns, after the change.
+
+    Args:
+        op: ``alembic.op`` of the revision.
+        table: its name as SQL writes it.
+        **wanted: of :func:`affidavit.recorder.capture.triggers.trigger_sql`.
+
+    Raises:
+        WrongTransaction: in offline mode: the table is looked at.
+        ConfigError: no PostgreSQL, no such table, or a rule of what is wanted is broken.
+    """
+    from affidavit.recorder.capture.triggers import trigger_sql
+
+    connection = _online(op)
+    _run(connection, trigger_sql(connection, table, **wanted))
+
+
+def drop_triggers(op: Any, table: str) -> None:
+    """Take the triggers of :func:`create_triggers` off a table.
+
+    Args:
+        op: ``alembic.op`` of the revision.
+        table: its name as SQL writes it.
+
+    Raises:
+        WrongTransaction: in offline mode.
+        ConfigError: no PostgreSQL, or no such table.
+    """
+    from affidavit.recorder.capture.triggers import drop_sql
+
+    connection = _online(op)
+    _run(connection, drop_sql(connection, table))
+
+
+def _online(op: Any) -> Any:
+    if op.get_context().as_sql:
+        raise WrongTransaction("Triggers are made for the table as it stands; print them: affidavit triggers")
+    return op.get_bind()
+
+
+def _run(connection: Any, sql: str) -> None:
+    if sql:  # names may hold percent signs, which are no parameters
+        connection.exec_driver_sql(sql, execution_options={"no_parameters": True})
 
 
 def _sqlite(bind: Any, _schema: str) -> list[int]:

@@ -349,7 +349,9 @@ class Audit:
             self.settings(**settings)  # what is wrong is said when the app starts
         return self._page(authorize, login_url, settings)
 
-    def _page(self, authorize: Authorize, login_url: str | None, settings: Mapping[str, Any]) -> Mounted:
+    def _page(
+        self, authorize: Authorize, login_url: str | Callable[[], str] | None, settings: Mapping[str, Any]
+    ) -> Mounted:
         try:
             from affidavit.mount.page import make_page
         except ModuleNotFoundError as error:
@@ -423,6 +425,32 @@ class Audit:
         except ModuleNotFoundError as error:
             raise TypeError(f"{model.__name__} is no model of SQLAlchemy, which is not installed") from error
         capture(self.recorder, self._schema, model, actions=actions, exclude=exclude, mask=mask)
+
+    @overload
+    def carry(self, target: AwaitedConnection) -> Awaitable[None]: ...
+
+    @overload
+    def carry(self, target: Any) -> None: ...
+
+    def carry(self, target: Any) -> Awaitable[None] | None:
+        """Let the triggers of a PostgreSQL database know who acts, and the rest of the context.
+
+        Args:
+            target: an engine of SQLAlchemy, async or not: once for the app, and each transaction is told before
+                its first statement that may change something, and again when the context has changed. A
+                connection of SQLAlchemy or psycopg: now, for the rest of its transaction.
+
+        Returns:
+            What is to be awaited, for a connection of psycopg that is.
+
+        Raises:
+            InvalidEvent: the context breaks a rule of events.
+            WrongTransaction: the connection has no transaction that it could be told to.
+            ConfigError: it is something else.
+        """
+        from affidavit.recorder.capture.carried import carry
+
+        return carry(self.recorder, target)
 
     def context(self, **fields: Unpack[ContextFields]) -> AbstractContextManager[contexts.Context]:
         """Fields of all events recorded within the block; see :func:`affidavit.recorder.context.context`."""

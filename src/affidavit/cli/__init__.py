@@ -27,7 +27,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         "log",
         "witness",
     ),
-    "Set up": ("token", "org", "catalog", "migrate", "index", "config", "doctor"),
+    "Set up": ("token", "org", "catalog", "migrate", "triggers", "index", "config", "doctor"),
 }
 """The commands under the headings of ``affidavit --help``."""
 

@@ -12,7 +12,7 @@ from affidavit.core.statement import Answer, Statement, written
 from affidavit.errors import WrongTransaction
 from affidavit.recorder.adapters.refusals import refusal
 
-__all__ = ["AsyncPsycopgDriver", "PsycopgDriver", "check_transaction", "explained"]
+__all__ = ["AsyncPsycopgDriver", "PsycopgDriver", "check_transaction", "driver_of", "explained"]
 
 
 def explained(error: psycopg.Error) -> Exception:
@@ -94,3 +94,12 @@ class AsyncPsycopgDriver:
             if (ours := explained(error)) is error:
                 raise
             raise ours from error
+
+
+def driver_of(
+    connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any], schema: str
+) -> PsycopgDriver | AsyncPsycopgDriver:
+    """What runs statements on a connection, blocking or awaited."""
+    if isinstance(connection, psycopg.AsyncConnection):
+        return AsyncPsycopgDriver(connection, schema)
+    return PsycopgDriver(connection, schema)

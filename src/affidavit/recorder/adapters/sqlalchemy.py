@@ -19,7 +19,15 @@ from affidavit.recorder.adapters.refusals import refusal
 from affidavit.recorder.fields import Said
 from affidavit.recorder.recorder import Recorder
 
-__all__ = ["AUTOCOMMIT", "AsyncConnectionAdapter", "ConnectionAdapter", "SqlalchemyDriver", "mapped", "write"]
+__all__ = [
+    "AUTOCOMMIT",
+    "AsyncConnectionAdapter",
+    "ConnectionAdapter",
+    "SqlalchemyDriver",
+    "check",
+    "mapped",
+    "write",
+]
 
 AUTOCOMMIT = (
     "The isolation level is AUTOCOMMIT: there is no transaction that the event could belong to. Use another"
@@ -98,11 +106,17 @@ def write(connection: Connection, recorder: Recorder, said: Sequence[Said], sche
         WrongTransaction: the connection's transaction cannot keep the promise.
     """
     driver = SqlalchemyDriver(connection, schema)
-    _check(connection)
+    check(connection)
     return drive(driver, recorder.steps([recorder.draft(each) for each in said], driver.dialect))
 
 
-def _check(connection: Connection) -> None:
+def check(connection: Connection) -> None:
+    """Raise where an event would not share the fate of the change.
+
+    Raises:
+        WrongTransaction: the connection is closed, or commits each statement by itself, or its transaction
+            ends in two phases.
+    """
     if connection.closed:
         raise WrongTransaction("The connection is closed; nothing was recorded.")
     if isinstance(connection.get_transaction(), TwoPhaseTransaction):

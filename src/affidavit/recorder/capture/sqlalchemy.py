@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
+import msgspec
 from sqlalchemy import BindParameter, Delete, Insert, Update, event, inspect
 from sqlalchemy.engine import Engine
 from sqlalchemy.orm import Mapper, ORMExecuteState, Session
@@ -23,7 +24,7 @@ from affidavit.recorder.capture.uncaptured import count
 from affidavit.recorder.recorder import Recorder
 from affidavit.recorder.registered import seen
 
-__all__ = ["capture"]
+__all__ = ["capture", "tables"]
 
 KINDS: tuple[Kind, ...] = ("create", "update", "delete")
 _OPERATIONS: dict[str, Kind] = {"insert": "create", "update": "update", "delete": "delete"}
@@ -191,6 +192,19 @@ def _mapper_of(table: str) -> Any:
                         _tables.setdefault(str(getattr(relationship.secondary, "name", "")), None)
                 _tables[str(getattr(mapper.local_table, "name", ""))] = mapper
     return _tables.get(table)
+
+
+def tables() -> str:
+    """The tables whose changes are captured here, by name and full name: a JSON list, empty where none is."""
+    if not _captured:
+        return ""
+    names: set[str] = set()
+    for each in _captured.values():
+        for mapper in each.mapper.self_and_descendants:
+            names |= {
+                str(getattr(mapper.local_table, name, "")) for name in ("name", "fullname") if each.actions
+            }
+    return msgspec.json.encode(sorted(names)).decode()
 
 
 def _executed(
