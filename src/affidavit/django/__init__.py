@@ -7,9 +7,13 @@ the defaults.
 
 from typing import Any
 
-__all__ = ["AuditMiddleware", "audit"]
+__all__ = ["AuditMiddleware", "Viewer", "audit"]
 
-_HOMES = {"audit": "recording", "AuditMiddleware": "middleware"}
+_HOMES = {
+    "audit": "affidavit.django.recording",
+    "AuditMiddleware": "affidavit.django.middleware",
+    "Viewer": "affidavit.access.viewers",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -18,4 +22,4 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'affidavit.django' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"affidavit.django.{_HOMES[name]}"), name)
+    return getattr(import_module(_HOMES[name]), name)

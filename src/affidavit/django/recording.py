@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from django.db import connections, router, transaction
+from django.shortcuts import resolve_url
 from django.utils.functional import SimpleLazyObject
 
 from affidavit.core.catalog import EventType
@@ -25,6 +26,9 @@ from affidavit.recorder.fields import Fields, Said
 from affidavit.recorder.now import Now
 from affidavit.recorder.own import OwnConnections
 from affidavit.recorder.spool import Spool
+
+if TYPE_CHECKING:
+    from affidavit.mount.asking import Authorize
 
 __all__ = ["DjangoAudit", "audit"]
 
@@ -100,6 +104,35 @@ class DjangoAudit(Audit):
                     self.recorder, OwnConnections(source), Spool(path) if path is not None else None
                 )
             return self._now
+
+    def urls(
+        self,
+        *,
+        authorize: Authorize,
+        login_url: str | None = None,
+        namespace: str = "affidavit",
+        **settings: Any,
+    ) -> tuple[list[Any], str, str]:
+        """The page and the API, for ``path("audit/", audit.urls(...))``; under WSGI and ASGI alike.
+
+        Nothing is opened before the first request, in each process by itself; :meth:`close` closes it.
+
+        Args:
+            authorize: gets a request of Django and answers a :class:`~affidavit.Viewer`, or ``None`` where
+                nobody is signed in. It may be async, and may raise ``PermissionDenied`` and ``Http404``.
+            login_url: where the project signs people in: an address, or the name of a URL. ``None``: the page
+                says that they have to sign in, with status 401.
+            namespace: of the URLs; ``reverse("affidavit:page")`` is the page.
+            **settings: see :meth:`settings`.
+
+        Raises:
+            ConfigError: an argument breaks its rule, or a package is missing: ``affidavit[web]``.
+        """
+        address = None if login_url is None else lambda: resolve_url(login_url)
+        page = self._page(authorize, address, settings)
+        from affidavit.django.page import urls_of
+
+        return urls_of(page, authorize, namespace)
 
     def _address(self) -> str | None:
         url = database_url(connections[self._using])

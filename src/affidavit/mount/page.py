@@ -20,7 +20,7 @@ def make_page(
     *,
     catalogs: Callable[[], CatalogSet],
     authorize: Authorize,
-    login_url: str | None,
+    login_url: str | Callable[[], str] | None,
     organization: str | None,
 ) -> Mounted:
     """The page of a product.
@@ -40,7 +40,11 @@ def make_page(
     return Mounted(Opening(settings, catalogs, host), authorize)
 
 
-def _login_url(given: object) -> str | None:
-    if given is None or (isinstance(given, str) and given and given.isascii() and given.isprintable()):
+def _login_url(given: str | Callable[[], str] | None) -> str | Callable[[], str] | None:
+    if given is None or callable(given) or _is_address(given):
         return given
     raise ConfigError(f"login_url must be an address, such as /login, not {repr(given)[:100]}")
+
+
+def _is_address(given: object) -> bool:
+    return isinstance(given, str) and given != "" and given.isascii() and given.isprintable()

@@ -33,18 +33,19 @@ class Host(msgspec.Struct, frozen=True):
     """The product around the application.
 
     Attributes:
-        login_url: where people sign in; ``None``: the page only says that they have to.
+        login_url: where people sign in, or a function that knows; ``None``: the page only says that they
+            have to.
         organization: of viewers who name none.
     """
 
-    login_url: str | None = None
+    login_url: str | Callable[[], str] | None = None
     organization: str | None = None
 
     def login(self, wanted: str) -> str | None:
         """The address to sign in at, and to come back from to what was wanted."""
         if self.login_url is None:
             return None
-        parts = urlsplit(self.login_url)
+        parts = urlsplit(self.login_url if isinstance(self.login_url, str) else self.login_url())
         query = "&".join(filter(None, (parts.query, urlencode({"next": wanted}))))
         return urlunsplit(parts._replace(query=query))
 
