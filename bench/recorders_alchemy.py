@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any, Final
 
-from sqlalchemy import create_engine, event, insert, select, update
+from sqlalchemy import create_engine, event, insert, select, text, update
 from sqlalchemy.engine import Engine
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, configure_mappers
 
 from bench.recorders_by_hand import ACTION, COLUMNS, values
 from bench.recorders_ours import opened, record_together
@@ -26,7 +26,8 @@ _SETUP: Final = {
     "ours": "`audit.register(Customer)`, `audit.record(session, ...)` beside each change",
     "capture": "`audit.capture(Customer)`",
     "continuum": "`make_versioned(user_cls=None)`, `__versioned__ = {}`",
-    "native": '`make_versioned(user_cls=None, options={"native_versioning": True})`, `__versioned__ = {}`',
+    "native": '`make_versioned(user_cls=None, options={"native_versioning": True})`, `__versioned__ = {}`,'
+    " the extension `hstore`; `unit_of_work(session).create_transaction(session)` before statements",
 }
 
 
@@ -60,6 +61,9 @@ class OnSession:
     def open(self) -> None:
         """Make the tables, fill them, and only then let anybody watch."""
         self.engine = create_engine(self.url)
+        if self.side == "native":  # its triggers compare rows with it
+            with self.engine.begin() as connection:
+                connection.execute(text("CREATE EXTENSION IF NOT EXISTS hstore"))
         _fill(self.engine, self.models)
         self.watch()
 
@@ -69,6 +73,13 @@ class OnSession:
             self.audit.register(self.models.customer, type="customer", name="name")
             if self.side == "capture":
                 self.audit.capture(self.models.customer)
+
+    def announce(self, session: Any) -> None:
+        """Continuum's triggers need its row of the transaction, which only objects make by themselves."""
+        if self.side == "native":
+            from sqlalchemy_continuum import versioning_manager
+
+            versioning_manager.unit_of_work(session).create_transaction(session)
 
     def event_of(self, customer: Any, before: tuple[Any, Any]) -> Any:
         """The row that a person writes of a change."""
@@ -152,10 +163,7 @@ class OnSession:
 
 
 def _fill(engine: Engine, of: Any) -> None:
-    if of.customer.__mapper__.configured is False:
-        from sqlalchemy.orm import configure_mappers
-
-        configure_mappers()
+    configure_mappers()  # makes the classes of versions
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA journal_mode=WAL"))
     of.metadata.create_all(engine)

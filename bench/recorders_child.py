@@ -47,10 +47,10 @@ def main(stack: str, side: str, engine: str, url: str) -> None:
                 _say(**_operation(runner, made, asked["name"]))
                 continue
             with context(**known()):
-                begun = time.perf_counter()
+                begun, worked = time.perf_counter(), time.process_time()
                 _wait(runner, getattr(made, asked["do"])(asked["times"]))
-                seconds = time.perf_counter() - begun
-            _say(seconds=seconds)
+                seconds, cpu = time.perf_counter() - begun, time.process_time() - worked
+            _say(seconds=seconds, cpu=cpu)
         if hasattr(made, "close"):
             _wait(runner, made.close())
 

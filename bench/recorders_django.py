@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -65,6 +68,7 @@ class OnDjango:
         if side in _PACKAGES:
             self.versions[_PACKAGES[side]] = version(_PACKAGES[side])
         self.models: Any = None
+        self._folder = TemporaryDirectory(prefix="bench-migrations-")
 
     def open(self) -> None:
         """Start the project and make its tables, then let the recorder watch."""
@@ -72,11 +76,15 @@ class OnDjango:
         from django.conf import settings
         from django.core.management import call_command
 
+        home = Path(self._folder.name) / "recorders_migrations"
+        home.mkdir()
+        (home / "__init__.py").touch()
+        sys.path.append(self._folder.name)
         settings.configure(**self._settings())
         django.setup()
-        call_command("migrate", verbosity=0, run_syncdb=True, interactive=False)
-        if self.side == "pghistory":
-            call_command("pgtrigger", "install")
+        # As in a project: what a recorder adds to the models, triggers too, comes from its migrations.
+        call_command("makemigrations", "recorders_shop", verbosity=0, interactive=False)
+        call_command("migrate", verbosity=0, interactive=False)
         from bench.recorders_shop import models
 
         self.models = models
@@ -103,6 +111,7 @@ class OnDjango:
             "SECRET_KEY": "of a bench",
             "USE_TZ": True,
             "DATABASES": {"default": self._database()},
+            "MIGRATION_MODULES": {"recorders_shop": "recorders_migrations"},
             "DEFAULT_AUTO_FIELD": "django.db.models.BigAutoField",
             "INSTALLED_APPS": [
                 "django.contrib.auth",
@@ -227,3 +236,7 @@ class OnDjango:
         from bench.recorders_queries import OF_QUERYSETS
 
         return OF_QUERYSETS[name](self)
+
+    def close(self) -> None:
+        """Drop the migrations."""
+        self._folder.cleanup()

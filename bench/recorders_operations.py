@@ -65,6 +65,7 @@ def _statement(make: Callable[[Any, list[int]], tuple[Any, ...]]) -> Callable[[A
         with Session(of.engine) as session:
             keys = [one.id for one in _last(of, session, ROWS)]
             session.commit()
+            of.announce(session)
             session.execute(*make(of.models.customer, keys))
             _said(of, session, ("customer", "several"))
             session.commit()
@@ -75,6 +76,7 @@ def _statement(make: Callable[[Any, list[int]], tuple[Any, ...]]) -> Callable[[A
 
 def _save_objects(of: Any) -> int:
     with Session(of.engine) as session:
+        of.announce(session)
         session.bulk_save_objects([_new(of) for _ in range(ROWS)])
         _said(of, session, ("customer", "several"))
         session.commit()

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     DateTime,
@@ -100,7 +101,7 @@ def models(engine: str, *, versioned: bool) -> Models:
             "imported": Column(Integer if engine == "sqlite" else Boolean),
             "parent_id": Column(LargeBinary if engine == "sqlite" else Uuid),
             "secret": Column(LargeBinary),
-            "recorded_at": Column(Integer),
+            "recorded_at": Column(BigInteger),
             **{name: Column(Text) for name in (*texts, *groups)},
         },
     )

@@ -118,20 +118,23 @@ class Results:
     Args:
         path: of the JSON file; rows of other names in it are kept.
         say: prints a line.
+
+    Attributes:
+        measured: when, at which commit, on what.
     """
 
     def __init__(self, path: Path, say: Callable[[str], None] = print) -> None:
         self._path = path
         self._say = say
         # A row that goes by the clock says little where others used the same cores.
-        self._measured = f"{datetime.now(UTC):%Y-%m-%d} at {_commit()} on {machine()}"
+        self.measured = f"{datetime.now(UTC):%Y-%m-%d} at {_commit()} on {machine()}"
         self._rows: list[Row] = []
 
     def add(self, *rows: Row) -> None:
         """Print rows and keep them."""
         kept = {row.name: row for row in self._read()}
         for row in rows:
-            row.measured = f"{self._measured}, load {os.getloadavg()[0]:.1f}"
+            row.measured = f"{self.measured}, load {os.getloadavg()[0]:.1f}"
             kept[row.name] = row
             self._rows.append(row)
             self._say(line(row))
@@ -146,7 +149,7 @@ class Results:
     def finish(self) -> None:
         """Print what was reached, and where."""
         missed = [row.name for row in self._rows if not row.met]
-        self._say(f"\n{self._measured}")
+        self._say(f"\n{self.measured}")
         self._say(f"{len(self._rows) - len(missed)} of {len(self._rows)} targets reached.")
         for name in missed:
             self._say(f"  missed: {name}")
