@@ -12,6 +12,7 @@ from sqlalchemy import delete, select
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from affidavit import Actor, Audit, Catalog, EventType, Viewer
 from integration_platform import db
 from integration_platform.models import ApiToken, SignIn, Team, User
 from integration_platform.passwords import NOBODY, hash_of, matches, new_token
@@ -30,6 +31,13 @@ __all__ = [
 
 COOKIE = "trellis"
 LASTS = timedelta(days=14)
+
+
+class Syncs(Catalog, prefix="sync", title="Syncs"):
+    run = EventType("run", "Connection synchronized", requires=["resources"])
+
+
+audit = Audit(db.engine, organization="trellis", catalogs=[Syncs])
 
 
 class Person(TypedDict):
@@ -81,6 +89,7 @@ class Callers:
             request = Request(scope)
             who = await run_in_threadpool(caller_of, request)
             request.state.who = who
+            request.state.viewer = who and Viewer(**who.person, role=who.role, organizations=[who.team])
         await self._app(scope, receive, send)
 
 
@@ -111,6 +120,7 @@ def _caller(
     person: Person, kind: Literal["user", "api_token"], team: Team, permissions: Collection[str]
 ) -> Caller:
     role: Literal["admin", "viewer"] = "admin" if "organization.update" in permissions else "viewer"
+    audit.actor(**person, type=kind, organization=team.slug, source="web" if kind == "user" else "api")
     return Caller(person, kind, team.id, team.slug, frozenset(permissions), role)
 
 
@@ -154,6 +164,7 @@ def demand(who: Caller, permission: str) -> None:
         Forbidden: they may not.
     """
     if permission not in who.permissions:
+        audit.denied(permission, reason=f"lacks the permission {permission}")
         raise Forbidden(f"{who.person['name']} lacks the permission {permission}.")
 
 
@@ -169,9 +180,17 @@ def sign_in(email: str, password: str) -> str:
     with db.Session.begin() as session:
         user = session.scalar(select(User).where(User.email == email))
         if not matches(password, NOBODY if user is None else user.password) or user is None:
+            audit.denied(
+                "auth.login.failed",
+                organization=user.team.slug if user else "trellis",
+                actor=Actor("anonymous", "anonymous", email=email),
+                reason="no such address" if user is None else "wrong password",
+                metadata={"login_source": "password", "method": "password"},
+            )
             raise NotSignedIn("Address or password is wrong.")
-        token = new_token()
-        session.add(SignIn(id=hash_of(token), user_id=user.id, until=datetime.now(UTC) + LASTS))
+        who, token = _person(user), new_token()
+        session.add(SignIn(id=hash_of(token), user_id=who.person["id"], until=datetime.now(UTC) + LASTS))
+        audit.record(session, "auth.login.success", metadata={"login_source": "password"})
         return token
 
 

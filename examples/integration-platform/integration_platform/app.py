@@ -11,11 +11,12 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 
+from affidavit.recorder.middleware.asgi import AuditMiddleware, RequestRecorder
 from integration_platform import access, api, changes, connectors, db, pages, seed, views
 
 __all__ = ["app"]
 
-STARTUP = (db.make_tables, seed.fill)
+STARTUP = (db.make_tables, access.audit.migrate, seed.fill, access.audit.start)
 
 
 @asynccontextmanager
@@ -31,6 +32,8 @@ app.include_router(pages.router)
 app.include_router(api.router)
 app.mount("/static", StaticFiles(directory=views.STATIC), name="static")
 app.add_middleware(access.Callers)
+app.add_middleware(AuditMiddleware, requests=RequestRecorder(access.audit, api.endpoints("api.request.")))
+app.mount("/audit", access.audit.ui(authorize=lambda r: r.state.viewer, login_url="/login"), name="Audit log")
 
 
 STATUS: dict[type[Exception], int] = {

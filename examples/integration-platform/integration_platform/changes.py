@@ -60,6 +60,13 @@ def connect(who: Caller, connector: str, name: str, account: str, secret: str) -
         )
         made.secret = secret
         session.add(made)
+        access.audit.record(
+            session,
+            "integration.connect",
+            resource=("connection", made.id, name),
+            changes={"account": (None, account), "secret": (None, secret)},
+            metadata={"integration": connector},
+        )
     return made
 
 
@@ -68,6 +75,12 @@ def change_secret(who: Caller, connection_id: str, secret: str) -> None:
     access.demand(who, "integration.update")
     with db.Session.begin() as session:
         connection = own(session, who, Connection, connection_id)
+        access.audit.record(
+            session,
+            "integration.update",
+            resource=("connection", connection.id, connection.name),
+            changes={"secret": (connection.secret, secret)},
+        )
         connection.secret = secret
 
 
@@ -76,6 +89,12 @@ def disconnect(who: Caller, connection_id: str) -> None:
     access.demand(who, "integration.disconnect")
     with db.Session.begin() as session:
         connection = own(session, who, Connection, connection_id)
+        access.audit.record(
+            session,
+            "integration.disconnect",
+            resource=("connection", connection.id, connection.name),
+            metadata={"integration": connection.connector},
+        )
         session.delete(connection)
 
 
@@ -88,7 +107,10 @@ def run_sync(who: Caller, connection_id: str) -> Sync:
     access.demand(who, "sync.run")
     with db.Session.begin() as session:
         to = own(session, who, Connection, connection_id)
-        with connectors.opened(to.connector, to.account, to.secret) as source:
+        with (
+            access.audit.attempt(session, access.Syncs.run, resource=("connection", to.id, to.name)),
+            connectors.opened(to.connector, to.account, to.secret) as source,
+        ):
             sync = Sync(
                 id=db.new_id(), connection_id=to.id, records=source.read(), started_by=who.person["name"]
             )
@@ -109,6 +131,12 @@ def create_user(who: Caller, email: str, name: str, password: str, role_id: str)
             made = User(id=db.new_id(), team_id=who.team_id, role_id=role.id, email=email, name=name)
             made.password = hashed(password)
             session.add(made)
+            access.audit.record(
+                session,
+                "user.create",
+                resource=("user", made.id, email),
+                changes={"name": (None, name), "role": (None, role.name)},
+            )
     except IntegrityError as error:
         raise Taken(f"Somebody has the address {email} already.") from error
     return made
@@ -119,6 +147,12 @@ def assign_role(who: Caller, user_id: str, role_id: str) -> None:
     access.demand(who, "user.role.assign")
     with db.Session.begin() as session:
         user, role = own(session, who, User, user_id), own(session, who, Role, role_id)
+        access.audit.record(
+            session,
+            "user.role.assign",
+            resource=("user", user.id, user.email),
+            changes={"role": (user.role.name, role.name)},
+        )
         user.role = role
 
 
@@ -133,6 +167,7 @@ def delete_user(who: Caller, user_id: str) -> None:
         raise Taken("Nobody can remove themselves.")
     with db.Session.begin() as session:
         user = own(session, who, User, user_id)
+        access.audit.record(session, "user.delete", resource=("user", user.id, user.email))
         session.delete(user)
 
 
@@ -148,6 +183,12 @@ def create_role(who: Caller, name: str, permissions: Collection[str]) -> Role:
             made = Role(id=db.new_id(), team_id=who.team_id, name=name)
             made.permissions = _known(permissions, PERMISSIONS)
             session.add(made)
+            access.audit.record(
+                session,
+                "role.create",
+                resource=("role", made.id, name),
+                changes={"permissions": (None, made.permissions)},
+            )
     except IntegrityError as error:
         raise Taken(f"There is a role {name} already.") from error
     return made
@@ -162,6 +203,18 @@ def change_permissions(who: Caller, role_id: str, permissions: Collection[str]) 
     access.demand(who, "role.permission.update")
     with db.Session.begin() as session:
         role = own(session, who, Role, role_id)
+        access.audit.record(
+            session,
+            "role.permission.update",
+            resource=("role", role.id, role.name),
+            changes={"permissions": (role.permissions, _known(permissions, PERMISSIONS))},
+            metadata={
+                "diff": {
+                    "added": _known(set(permissions) - set(role.permissions), PERMISSIONS),
+                    "removed": _known(set(role.permissions) - set(permissions), PERMISSIONS),
+                }
+            },
+        )
         role.permissions = _known(permissions, PERMISSIONS)
         session.flush()
         roles = session.scalars(select(Role.permissions).join(User).where(User.team_id == who.team_id))
@@ -177,6 +230,12 @@ def create_token(who: Caller, name: str, abilities: Collection[str]) -> tuple[Ap
         made = ApiToken(id=db.new_id(), team_id=who.team_id, name=name, secret=hash_of(secret))
         made.abilities = _known(abilities, ABILITIES)
         session.add(made)
+        access.audit.record(
+            session,
+            "api_token.create",
+            resource=("api_token", made.id, name),
+            changes={"abilities": (None, made.abilities)},
+        )
     return made, secret
 
 
@@ -185,6 +244,7 @@ def delete_token(who: Caller, token_id: str) -> None:
     access.demand(who, "api_token.delete")
     with db.Session.begin() as session:
         token = own(session, who, ApiToken, token_id)
+        access.audit.record(session, "api_token.delete", resource=("api_token", token.id, token.name))
         session.delete(token)
 
 
@@ -193,6 +253,12 @@ def rename_team(who: Caller, name: str) -> None:
     access.demand(who, "organization.update")
     with db.Session.begin() as session:
         team = session.get_one(Team, who.team_id)
+        access.audit.record(
+            session,
+            "organization.update",
+            resource=("organization", team.id, team.name),
+            changes={"name": (team.name, name)},
+        )
         team.name = name
 
 
