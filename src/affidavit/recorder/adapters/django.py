@@ -13,6 +13,7 @@ from affidavit.core.row import Recorded
 from affidavit.core.statement import Answer, Statement, written
 from affidavit.errors import WrongTransaction
 from affidavit.recorder.adapters.driver import drive
+from affidavit.recorder.context import current
 from affidavit.recorder.fields import Said
 from affidavit.recorder.recorder import Recorder
 
@@ -89,13 +90,21 @@ class DjangoAdapter:
 
 
 def _in_transaction(connection: Any) -> bool:
-    """Whether the app itself opened a transaction; those around the tests of a ``TestCase`` are not its own.
+    """Whether there is a transaction; to a request those around the tests of a ``TestCase`` are none.
 
-    As ``atomic(durable=True)`` does it: what fails in production must not pass in its tests.
+    As with ``atomic(durable=True)``, a view that fails in production must not pass in its tests. What a test
+    itself calls is in the transaction of the test.
     """
     if connection.in_atomic_block:
-        return any(not getattr(block, "_from_testcase", False) for block in connection.atomic_blocks)
+        return not _in_request() or any(
+            not getattr(block, "_from_testcase", False) for block in connection.atomic_blocks
+        )
     return not connection.get_autocommit()
+
+
+def _in_request() -> bool:
+    context = current()
+    return context is not None and context.has("request")
 
 
 def model_resource(value: object) -> Resource | None:
