@@ -14,7 +14,7 @@ from typing import Any
 from affidavit.errors import ConfigError
 from affidavit.tables import make_tables as _make_tables
 
-__all__ = ["has_triggers", "make_tables", "remove_triggers"]
+__all__ = ["make_tables", "remove_triggers"]
 
 _SQLITE = ("update", "delete", "update_held", "delete_held")
 _ON_SQLITE = (
@@ -56,19 +56,21 @@ def make_tables(database: Any, schema: str = "public") -> None:
     remove_triggers(database, schema)
 
 
-def remove_triggers(database: Any, schema: str = "public") -> None:
+def remove_triggers(database: Any, schema: str = "public", *, in_use: bool = False) -> None:
     """Take the append-only triggers away, where a tool such as Alembic has made the tables.
 
     Args:
         database: see :func:`make_tables`.
         schema: of our tables on PostgreSQL.
+        in_use: also where events were recorded already. Only whoever made the database itself for tests may
+            say so.
 
     Raises:
         ConfigError: see :func:`make_tables`.
     """
     raw = _sqlite_of(database)
     if raw is not None:
-        _remove_on_sqlite(raw)
+        _remove_on_sqlite(raw, in_use=in_use)
         return
     url = _url_of(database)
     if url.startswith("sqlite"):
@@ -76,22 +78,11 @@ def remove_triggers(database: Any, schema: str = "public") -> None:
 
         connection = sqlite3.connect(path_of(url), isolation_level=None, timeout=30.0)
         try:
-            _remove_on_sqlite(connection)
+            _remove_on_sqlite(connection, in_use=in_use)
         finally:
             connection.close()
     else:
-        _remove_on_postgres(url, schema)
-
-
-def has_triggers(session: Any) -> bool:
-    """Whether events are append-only in the database of a session of PostgreSQL or a connection of SQLite.
-
-    Args:
-        session: in the schema of our tables.
-    """
-    if isinstance(session, sqlite3.Connection):
-        return bool(session.execute(_ON_SQLITE).fetchone()[0])
-    return bool(session.execute(_ON_POSTGRES, (list(_POSTGRES),)).fetchall())
+        _remove_on_postgres(url, schema, in_use=in_use)
 
 
 def _refuse(name: str) -> ConfigError:
@@ -101,11 +92,12 @@ def _refuse(name: str) -> ConfigError:
     )
 
 
-def _remove_on_sqlite(connection: Any) -> None:
+def _remove_on_sqlite(connection: Any, *, in_use: bool) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
         if connection.execute(_ON_SQLITE).fetchone()[0]:
-            if connection.execute("SELECT EXISTS (SELECT 1 FROM affidavit_events)").fetchone()[0]:
+            used = connection.execute("SELECT EXISTS (SELECT 1 FROM affidavit_events)").fetchone()[0]
+            if used and not in_use:
                 raise _refuse("The SQLite database")
             for name in _SQLITE:
                 connection.execute(f"DROP TRIGGER IF EXISTS affidavit_events_{name}")
@@ -115,7 +107,7 @@ def _remove_on_sqlite(connection: Any) -> None:
         raise
 
 
-def _remove_on_postgres(url: str, schema: str) -> None:
+def _remove_on_postgres(url: str, schema: str, *, in_use: bool) -> None:
     from affidavit.storage.postgres.connect import Address, connect
     from affidavit.storage.postgres.roles import become_owner
 
@@ -127,7 +119,7 @@ def _remove_on_postgres(url: str, schema: str) -> None:
             session.execute("LOCK TABLE affidavit_events IN ACCESS EXCLUSIVE MODE")
             found = session.execute(_ON_POSTGRES, (list(_POSTGRES),)).fetchall()
             used = "SELECT EXISTS (SELECT FROM affidavit_events) OR EXISTS (SELECT FROM affidavit_leaves)"
-            if found and (session.execute(used).fetchone() or (1,))[0]:
+            if found and not in_use and (session.execute(used).fetchone() or (1,))[0]:
                 raise _refuse(address.shown)
             for table, name in found:
                 session.execute(f"DROP TRIGGER {name} ON {table}")

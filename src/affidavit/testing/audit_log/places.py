@@ -1,0 +1,314 @@
+"""Connections on which events were written, and whether the events are there."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from affidavit.recorder.adapters.driver import drive
+from affidavit.recorder.own import Source
+from affidavit.testing.audit_log.forget import forgetting, found_by
+
+__all__ = ["NotAwaited", "Place", "is_awaited", "key_of", "place_of"]
+
+
+class NotAwaited(RuntimeError):
+    """Only an awaited question can tell whether the events of this connection are there."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Events were recorded on a connection that is awaited. Ask: log = await audit_log.look()"
+        )
+
+
+def is_awaited() -> bool:
+    """Whether a loop runs in this thread."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+class Place(Protocol):
+    """Where events were written.
+
+    Attributes:
+        sure: whether what was rolled back is gone. The driver of SQLite, left as it is, sets savepoints
+            without a transaction around them, and the end of the first one commits.
+    """
+
+    sure: bool
+
+    def look(self, ids: Sequence[bytes]) -> set[bytes]:
+        """Which of these are there, as the app's connection sees it.
+
+        Raises:
+            NotAwaited: see there.
+        """
+        ...
+
+    async def look_awaited(self, ids: Sequence[bytes]) -> set[bytes]:
+        """The same."""
+        ...
+
+    def forget(self, ids: Sequence[bytes]) -> None:
+        """Take these away, where it is a database for tests."""
+        ...
+
+
+def forget_by(source: Source, ids: Sequence[bytes], schema: str) -> None:
+    """Take events away over a connection of its own."""
+    connection = source.connect()
+    try:
+        source.run(connection, forgetting(ids, source.dialect, schema))
+    finally:
+        source.close(connection)
+
+
+class Sqlite3Place:
+    """A ``sqlite3.Connection``.
+
+    Args:
+        connection: used in the thread that recorded.
+    """
+
+    sure = True
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        cursor = connection.cursor()
+        cursor.row_factory = None
+        files = [row[2] for row in cursor.execute("PRAGMA database_list") if row[1] == "main"]
+        cursor.close()
+        self._file = Path(files[0]) if files and files[0] else None
+
+    def look(self, ids: Sequence[bytes]) -> set[bytes]:
+        """On the connection, or on a new one where it is closed or belongs to another thread."""
+        from affidavit.recorder.adapters.sqlite import Sqlite3Driver
+
+        try:
+            self._connection.total_changes  # noqa: B018 - it raises where the connection is closed
+            return _found(Sqlite3Driver(self._connection), ids)
+        except sqlite3.ProgrammingError:
+            pass
+        if self._file is None or not self._file.exists():
+            return set()
+        connection = sqlite3.connect(self._file)
+        try:
+            return _found(Sqlite3Driver(connection), ids)
+        finally:
+            connection.close()
+
+    async def look_awaited(self, ids: Sequence[bytes]) -> set[bytes]:
+        """At once."""
+        return self.look(ids)
+
+    def forget(self, ids: Sequence[bytes]) -> None:
+        """In the file, or in the memory of this connection."""
+        from affidavit.recorder.adapters.own_sqlite import SqliteSource
+
+        if self._file is not None:
+            if self._file.exists():
+                forget_by(SqliteSource(self._file, 1.0), ids, "")
+            return
+        try:
+            if not self._connection.in_transaction:
+                SqliteSource(Path(":memory:"), 0.0).run(self._connection, forgetting(ids, "sqlite", ""))
+        except sqlite3.ProgrammingError:
+            return  # it is closed, and the database gone; or another thread's, which knows when it ends
+
+
+class AiosqlitePlace:
+    """An ``aiosqlite.Connection``."""
+
+    sure = True
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def look(self, ids: Sequence[bytes]) -> set[bytes]:
+        """It can only be awaited."""
+        raise NotAwaited
+
+    async def look_awaited(self, ids: Sequence[bytes]) -> set[bytes]:
+        """On the connection."""
+        from affidavit.recorder.adapters.sqlite import AiosqliteDriver
+
+        driver = AiosqliteDriver(self._connection)
+        return _ids([await driver.run(each) for each in found_by(ids, "sqlite")])
+
+    def forget(self, ids: Sequence[bytes]) -> None:
+        """Nothing: it is not known where its database is."""
+
+
+class PsycopgPlace:
+    """A ``psycopg.Connection`` or ``AsyncConnection``.
+
+    Args:
+        connection: open.
+        schema: of our tables.
+    """
+
+    sure = True
+
+    def __init__(self, connection: Any, schema: str) -> None:
+        from psycopg import AsyncConnection
+        from psycopg.conninfo import make_conninfo
+
+        from affidavit.recorder.adapters.own_psycopg import PsycopgSource
+
+        self._connection = connection
+        self._schema = schema
+        self._awaited = isinstance(connection, AsyncConnection)
+        info = connection.info
+        known = make_conninfo(info.dsn, **({"password": info.password} if info.password else {}))
+        self._source = PsycopgSource(known, schema)
+
+    def look(self, ids: Sequence[bytes]) -> set[bytes]:
+        """On the connection while it is in a transaction, else on a new one: the question would begin one."""
+        from affidavit.recorder.adapters.psycopg import PsycopgDriver
+
+        if not self._in_transaction():
+            connection = self._source.connect()
+            try:
+                return _found(PsycopgDriver(connection, self._schema), ids)
+            finally:
+                connection.close()
+        if self._awaited:
+            raise NotAwaited
+        with self._connection.transaction():
+            return _found(PsycopgDriver(self._connection, self._schema), ids)
+
+    async def look_awaited(self, ids: Sequence[bytes]) -> set[bytes]:
+        """The same, awaited where the connection is."""
+        from affidavit.recorder.adapters.psycopg import AsyncPsycopgDriver
+
+        if not self._awaited or not self._in_transaction():
+            return self.look(ids)
+        async with self._connection.transaction():
+            driver = AsyncPsycopgDriver(self._connection, self._schema)
+            return _ids([await driver.run(each) for each in found_by(ids, "postgresql")])
+
+    def _in_transaction(self) -> bool:
+        from psycopg.pq import TransactionStatus
+
+        if self._connection.closed:
+            return False
+        return bool(self._connection.info.transaction_status != TransactionStatus.IDLE)
+
+    def forget(self, ids: Sequence[bytes]) -> None:
+        """Over a connection of its own."""
+        forget_by(self._source, ids, self._schema)
+
+
+class EnginePlace:
+    """An engine of SQLAlchemy, whose transactions are followed: there is nothing to ask.
+
+    Args:
+        engine: of the connection that recorded.
+        schema: of our tables on PostgreSQL.
+    """
+
+    def __init__(self, engine: Any, schema: str) -> None:
+        self._engine = engine
+        self._schema = schema
+        self.sure = engine.dialect.name != "sqlite"
+
+    def look(self, ids: Sequence[bytes]) -> set[bytes]:
+        """All that was not undone."""
+        return set(ids)
+
+    async def look_awaited(self, ids: Sequence[bytes]) -> set[bytes]:
+        """The same."""
+        return set(ids)
+
+    def forget(self, ids: Sequence[bytes]) -> None:
+        """Over a connection of its own; in memory on the one that there is, unless it is gone."""
+        from sqlalchemy.ext.asyncio import AsyncEngine
+
+        from affidavit.recorder.adapters.own_memory import MemorySource
+        from affidavit.recorder.adapters.own_sqlalchemy import engine_source
+
+        engine = self._engine
+        source = engine_source(AsyncEngine(engine) if engine.dialect.is_async else engine, self._schema, 1.0)
+        gone = engine.dialect.is_async or "connection" not in vars(engine.pool)
+        if not (isinstance(source, MemorySource) and gone):
+            forget_by(source, ids, self._schema)
+
+
+class DjangoPlace:
+    """A database of ``DATABASES``.
+
+    Args:
+        alias: of it.
+        schema: of our tables on PostgreSQL.
+    """
+
+    sure = True
+
+    def __init__(self, alias: str, schema: str) -> None:
+        self._alias = alias
+        self._schema = schema
+
+    def _driver(self) -> Any:
+        from django.db import connections
+
+        from affidavit.recorder.adapters.django import DjangoDriver
+
+        return DjangoDriver(connections[self._alias], self._schema)
+
+    def look(self, ids: Sequence[bytes]) -> set[bytes]:
+        """On the connection of this thread."""
+        if is_awaited():
+            raise NotAwaited
+        return _found(self._driver(), ids)
+
+    async def look_awaited(self, ids: Sequence[bytes]) -> set[bytes]:
+        """In the thread that Django has for this."""
+        from asgiref.sync import sync_to_async
+
+        found: set[bytes] = await sync_to_async(lambda: _found(self._driver(), ids))()
+        return found
+
+    def forget(self, ids: Sequence[bytes]) -> None:
+        """Unless the connection is in the transaction of a ``TestCase``, which takes everything back."""
+        from django.db import connections, transaction
+
+        if not connections[self._alias].in_atomic_block:
+            driver = self._driver()
+            with transaction.atomic(using=self._alias):
+                drive(driver, forgetting(ids, driver.dialect, self._schema))
+
+
+def key_of(driver: Any) -> tuple[str, object]:
+    """What two drivers on the same connection have in common; its place keeps the connection alive."""
+    connection, kind = driver._connection, type(driver).__name__
+    if kind == "DjangoDriver":
+        return kind, connection.alias
+    return kind, id(connection.engine if kind == "SqlalchemyDriver" else connection)
+
+
+def place_of(driver: Any) -> Place:
+    """Where a driver of :mod:`affidavit.recorder.adapters` writes."""
+    connection = driver._connection
+    schema = getattr(driver, "_schema", None) or "public"
+    kind = type(driver).__name__
+    if kind == "SqlalchemyDriver":
+        return EnginePlace(connection.engine, schema)
+    if kind == "DjangoDriver":
+        return DjangoPlace(connection.alias, schema)
+    if kind in ("PsycopgDriver", "AsyncPsycopgDriver"):
+        return PsycopgPlace(connection, schema)
+    return AiosqlitePlace(connection) if kind == "AiosqliteDriver" else Sqlite3Place(connection)
+
+
+def _found(driver: Any, ids: Sequence[bytes]) -> set[bytes]:
+    return _ids(driver.run(each) for each in found_by(ids, driver.dialect))
+
+
+def _ids(answers: Iterable[Any]) -> set[bytes]:
+    return {getattr(row[0], "bytes", row[0]) for answer in answers for row in answer.rows}
