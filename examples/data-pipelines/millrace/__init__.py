@@ -1,0 +1,1 @@
+"""Millrace: teams move their data from one place to another."""
