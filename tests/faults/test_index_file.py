@@ -16,7 +16,7 @@ from affidavit.core.credentials import ALL
 from affidavit.core.cursor import Position
 from affidavit.core.event import Actor, Resource
 from affidavit.core.filter import Condition, Filter
-from affidavit.errors import NotADatabase, StorageBusy
+from affidavit.errors import NotADatabase, StorageBusy, StorageError
 from affidavit.storage.sqlite import index_file
 from affidavit.storage.sqlite.follower import IndexFollower
 from affidavit.storage.sqlite.index_file import INDEX_VERSION
@@ -73,6 +73,10 @@ while True:
             os._exit(0)
         _, status = os.waitpid(child, 0)
         deaths += os.WIFSIGNALED(status)
+        if index.exists():
+            seen = plain(f"file:{index}?immutable=1", uri=True)
+            assert seen.execute("SELECT 1 FROM sqlite_schema WHERE name = 'affidavit_index'").fetchone()
+            seen.close()
         assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, status
     print(statement, deaths, flush=True)
     sys.stdin.readline()
@@ -80,7 +84,10 @@ while True:
         break
     statement += last
 """
-"""A worker that is killed at one statement, then at another, then works to the end; and again, later."""
+"""A worker that is killed at one statement, then at another, then works to the end; and again, later.
+
+A file that it leaves is never without its tables.
+"""
 
 
 @pytest.fixture
@@ -232,7 +239,8 @@ def test_an_index_that_goes_away_as_it_is_made_is_made_again(
     follower = stores.follower()
     with monkeypatch.context() as patched:
         patched.setattr("affidavit.storage.sqlite.index_file.create", taken)
-        follower.step()
+        with pytest.raises(StorageError):
+            follower.step()
     assert not path.exists()
     while follower.step():
         pass

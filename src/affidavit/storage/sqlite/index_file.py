@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import sqlite3
+from contextlib import closing
 from importlib.resources import files
 from pathlib import Path
 
@@ -29,10 +30,15 @@ class IndexState(msgspec.Struct, frozen=True):
 
 
 def create(path: Path, database_id: str) -> sqlite3.Connection:
-    """Make an empty index file that follows a database. Only the worker does this."""
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-    connection = connect(path, writer=True, synchronous="NORMAL")
-    with translated(path):
+    """Make an empty index file that follows a database. Only the worker does this.
+
+    It gets its name when it is whole: whoever is killed while making one leaves none that lacks its tables.
+    """
+    begun = path.with_name(f"{path.name}.new")
+    begun.unlink(missing_ok=True)
+    begun.with_name(f"{begun.name}-journal").unlink(missing_ok=True)
+    os.close(os.open(begun, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    with translated(begun), closing(sqlite3.connect(begun, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         for statement in statements(
             files("affidavit.storage.sqlite").joinpath("index.sql").read_text(encoding="utf-8")
@@ -43,7 +49,8 @@ def create(path: Path, database_id: str) -> sqlite3.Connection:
             (INDEX_VERSION, database_id, secrets.token_bytes(16)),
         )
         connection.execute("COMMIT")
-    return connection
+    begun.replace(path)
+    return connect(path, writer=True, synchronous="NORMAL")
 
 
 def read_state(connection: sqlite3.Connection) -> IndexState | None:

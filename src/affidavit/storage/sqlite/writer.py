@@ -22,9 +22,9 @@ from affidavit.core.ids import format_id
 from affidavit.core.row import COLUMNS, Recorded, Row
 from affidavit.storage.sql.pruned import Closed, closed_ranges, refuse_closed
 from affidavit.storage.sqlite import migrate
-from affidavit.storage.sqlite.connect import connect, inode, translate
+from affidavit.storage.sqlite.connect import connect, inode, translate, translated
 
-__all__ = ["GroupCommit", "Writer"]
+__all__ = ["GroupCommit", "Writer", "insert_beside"]
 
 INSERT = (
     f"INSERT OR FAIL INTO affidavit_events ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
@@ -37,6 +37,8 @@ BULK_CHECKPOINT = 32_768
 """Pages of the write-ahead log at which the writer checkpoints: few where single events matter, many for
 bulk."""
 _BULK_ROWS = 200
+_PATIENCE = 50
+"""Milliseconds that a write for somebody else waits for another writer."""
 
 
 class Writer:
@@ -156,6 +158,34 @@ def insert_rows(
         # Its neighbours are written, so this is no conflict that a group could go on after.
         raise errors.StorageError("A new event's random id exists already; send the batch again.")
     return [Recorded(row.id, number in known) for number, row in enumerate(rows)]
+
+
+def insert_beside(path: Path, rows: Sequence[Row], now: int) -> None:
+    """Insert a batch for somebody else, with a connection for it alone, and wait for no other writer.
+
+    Args:
+        path: the app's file.
+        rows: the batch.
+        now: ``recorded_at`` of rows that bring none.
+
+    Raises:
+        Refused: see :func:`insert_rows`.
+        StorageBusy: another writer holds the file.
+    """
+    connection = connect(path, writer=True)
+    try:
+        connection.execute(f"PRAGMA busy_timeout = {_PATIENCE}")
+        with translated(path):
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                insert_rows(connection, rows, now)
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+    finally:
+        connection.close()
 
 
 def _duplicates(connection: sqlite3.Connection, rows: Sequence[Row]) -> set[int]:
