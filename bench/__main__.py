@@ -20,6 +20,8 @@ from bench import (
     library,
     pages,
     peers,
+    recorders,
+    recorders_page,
     recording,
     sequencing,
     sequencing_postgres,
@@ -27,6 +29,8 @@ from bench import (
 )
 from bench.base import Base
 from bench.postgres import PostgresBase, running
+from bench.recorders_places import OnPostgres, OnSqlite
+from bench.recorders_record import RECORD
 from bench.results import RESULTS, Results
 from bench.sqlite import SqliteBase
 from bench.stores import fill
@@ -37,6 +41,7 @@ FEW: Final = 200_000
 ENGINES: Final = ("sqlite", "postgresql")
 PARTS: Final = (
     "entry",
+    "recorders",
     "library",
     "batches",
     "single",
@@ -102,6 +107,7 @@ def _on_sqlite(results: Results, folder: Path, arguments: argparse.Namespace) ->
     return [
         ("sequencing", measure_sequencing),
         ("peers", lambda: peers.measure(results)),
+        ("recorders", lambda: _recorders(results, OnSqlite(folder), arguments)),
         *_on_both(results, folder, filled, lean, arguments),
     ]
 
@@ -121,9 +127,18 @@ def _on_postgres(
 
     return [
         ("entry", lambda: entry_point.measure(results, filled)),
+        ("recorders", lambda: _recorders(results, OnPostgres(server, folder), arguments)),
         *_on_both(results, folder, filled, base("lean"), arguments),
         ("sequencing", measure_sequencing),
     ]
+
+
+def _recorders(results: Results, makers: OnSqlite | OnPostgres, arguments: argparse.Namespace) -> None:
+    record = arguments.output.with_name(RECORD.name)
+    recorders.see(makers, results, record)
+    recorders.measure(makers, results, record)
+    if record == RECORD:
+        recorders_page.update()
 
 
 def _filled(base: B, arguments: argparse.Namespace) -> tuple[B, str]:

@@ -25,6 +25,7 @@ _TABLES: Final = {
 _SETUP: Final = {
     "ours": "`audit.register(Customer)`, `audit.record(session, ...)` beside each change",
     "capture": "`audit.capture(Customer)`",
+    "triggers": "`audit.carry(engine)`, the SQL of `trigger_sql(connection, table)` for both tables",
     "continuum": "`make_versioned(user_cls=None)`, `__versioned__ = {}`",
     "native": '`make_versioned(user_cls=None, options={"native_versioning": True})`, `__versioned__ = {}`,'
     " the extension `hstore`; `unit_of_work(session).create_transaction(session)` before statements",
@@ -35,7 +36,7 @@ class OnSession:
     """A ``Session`` of its own for each transaction, as a request has it.
 
     Args:
-        side: ``bare``, ``hand``, ``ours``, ``capture``, ``continuum`` or ``native``.
+        side: ``bare``, ``hand``, ``ours``, ``capture``, ``triggers``, ``continuum`` or ``native``.
         engine: ``sqlite`` or ``postgresql``.
         url: of the database.
     """
@@ -55,7 +56,7 @@ class OnSession:
         self.versions = {"SQLAlchemy": version("sqlalchemy")}
         if versioned:
             self.versions["SQLAlchemy-Continuum"] = version("sqlalchemy-continuum")
-        self.audit = opened(url) if side in ("ours", "capture") else None
+        self.audit = opened(url) if side in ("ours", "capture", "triggers") else None
         self.engine: Any = None
 
     def open(self) -> None:
@@ -73,6 +74,21 @@ class OnSession:
             self.audit.register(self.models.customer, type="customer", name="name")
             if self.side == "capture":
                 self.audit.capture(self.models.customer)
+            if self.side == "triggers":
+                self._install()
+
+    def _install(self) -> None:
+        from affidavit.recorder.capture.triggers import trigger_sql
+
+        with self.engine.begin() as connection:
+            connection.exec_driver_sql(trigger_sql(connection, "customers", type="customer", name="name"))
+            connection.exec_driver_sql(trigger_sql(connection, "customer_tags"))
+        self.watch_engine(self.engine)
+
+    def watch_engine(self, engine: Any) -> None:
+        """Let the triggers of an engine's database know who acts."""
+        if self.side == "triggers" and self.audit is not None:
+            self.audit.carry(engine)
 
     def announce(self, session: Any) -> None:
         """Continuum's triggers need its row of the transaction, which only objects make by themselves."""

@@ -17,6 +17,7 @@ __all__ = ["OnDjango"]
 _APPS: Final = {
     "ours": ["affidavit.django"],
     "capture": ["affidavit.django"],
+    "triggers": ["affidavit.django"],
     "auditlog": ["auditlog"],
     "simple_history": ["simple_history"],
     "pghistory": ["pgtrigger", "pghistory"],
@@ -24,6 +25,7 @@ _APPS: Final = {
 _MIDDLEWARE: Final = {
     "ours": "affidavit.django.AuditMiddleware",
     "capture": "affidavit.django.AuditMiddleware",
+    "triggers": "affidavit.django.AuditMiddleware",
     "auditlog": "auditlog.middleware.AuditlogMiddleware",
     "simple_history": "simple_history.middleware.HistoryRequestMiddleware",
     "pghistory": "pghistory.middleware.HistoryMiddleware",
@@ -42,6 +44,8 @@ _PACKAGES: Final = {
 _SETUP: Final = {
     "ours": "`audit.record(...)` in the atomic block of each change",
     "capture": "`audit.capture(Customer)`",
+    "triggers": "`audit.carry(connection)` in each block, the SQL of `trigger_sql(connection, table)` for"
+    " both tables",
     "auditlog": '`auditlog.register(Customer, m2m_fields={"tags"})`',
     "simple_history": "`HistoricalRecords(m2m_fields=[tags])`",
     "pghistory": "`@pghistory.track(InsertEvent(), UpdateEvent(), DeleteEvent())` (the default is without"
@@ -53,7 +57,7 @@ class OnDjango:
     """A project with one recorder.
 
     Args:
-        side: ``bare``, ``hand``, ``ours``, ``capture``, or a peer.
+        side: ``bare``, ``hand``, ``ours``, ``capture``, ``triggers``, or a peer.
         engine: ``sqlite`` or ``postgresql``.
         url: of an empty database; one with our tables where the side is ``bare`` or ``hand``.
     """
@@ -103,8 +107,9 @@ class OnDjango:
             from bench import recorders_easyaudit as easy
 
             self.tables, self.setup = easy.TABLES, easy.SETUP
-            apps, middleware = easy.SETTINGS["INSTALLED_APPS"], easy.SETTINGS["MIDDLEWARE"]
-        if self.side in ("ours", "capture"):
+            extra = dict(easy.SETTINGS)
+            apps, middleware = extra.pop("INSTALLED_APPS"), extra.pop("MIDDLEWARE")
+        if self.side in ("ours", "capture", "triggers"):
             extra["AFFIDAVIT"] = {"organization": "acme"}
         return {
             "RECORDER": self.side,
@@ -156,13 +161,32 @@ class OnDjango:
             from auditlog.registry import auditlog  # type: ignore[import-not-found]
 
             auditlog.register(customer, m2m_fields={"tags"})
-        if self.side in ("ours", "capture"):
+        if self.side in ("ours", "capture", "triggers"):
             from affidavit.django import audit
 
             self.audit: Any = audit
             audit.register(customer, type="customer", name="name")
             if self.side == "capture":
                 audit.capture(customer)
+            if self.side == "triggers":
+                self._install()
+
+    def _install(self) -> None:
+        from django.db import connection, transaction
+
+        from affidavit.recorder.capture.triggers import trigger_sql
+
+        between = self.models.Customer.tags.through._meta.db_table
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(trigger_sql(connection, "customers", type="customer", name="name"))
+            cursor.execute(trigger_sql(connection, between))
+
+    def begun(self) -> None:
+        """A block has begun: tell our triggers who acts."""
+        if self.side == "triggers":
+            from django.db import connection
+
+            self.audit.carry(connection)
 
     def _save(self, customer: Any) -> None:
         """Change a customer, and record it where this is done by hand or by us."""
@@ -187,6 +211,7 @@ class OnDjango:
 
         for number in range(1, times + 1):
             with transaction.atomic():
+                self.begun()
                 self._save(self.models.Customer.objects.get(pk=number))
 
     def saves(self, times: int) -> None:
@@ -195,6 +220,7 @@ class OnDjango:
 
         for number in range(times):
             with transaction.atomic():
+                self.begun()
                 first = number * HUNDRED % CUSTOMERS
                 for customer in self.models.Customer.objects.filter(pk__gt=first, pk__lte=first + HUNDRED):
                     self._save(customer)

@@ -11,8 +11,9 @@ from typing import Any, Final
 __all__ = ["SETTINGS", "SETUP", "TABLES"]
 
 TABLES: Final = ("easyaudit_crudevent",)
-SETUP: Final = "`easyaudit` in `INSTALLED_APPS`, its middleware"
+SETUP: Final = "`easyaudit` in `INSTALLED_APPS`, its middleware, `DJANGO_EASY_AUDIT_PROPAGATE_EXCEPTIONS`"
 SETTINGS: Final[dict[str, Any]] = {
     "INSTALLED_APPS": ["easyaudit"],
     "MIDDLEWARE": ["easyaudit.middleware.easyaudit.EasyAuditMiddleware"],
+    "DJANGO_EASY_AUDIT_PROPAGATE_EXCEPTIONS": True,
 }

@@ -134,6 +134,7 @@ def _savepoint(of: Any) -> int:
 
 async def _async(of: Any) -> int:
     engine = create_async_engine(of.url.replace("sqlite://", "sqlite+aiosqlite://"))
+    of.watch_engine(engine)
     async with AsyncSession(engine) as session:
         one = _new(of)
         session.add(one)

@@ -58,6 +58,10 @@ class Place:
         """One number, in plain SQL."""
         raise NotImplementedError
 
+    def take_away(self, table: str) -> None:
+        """Drop a table."""
+        raise NotImplementedError
+
     def count(self, tables: Sequence[str]) -> int:
         """Rows of several tables."""
         return self.ask(f"SELECT {' + '.join(f'(SELECT count(*) FROM {table})' for table in tables)}")
@@ -107,6 +111,10 @@ class _SqlitePlace(Place):
     def ask(self, statement: str) -> int:
         with closing(sqlite3.connect(self.url.removeprefix("sqlite:///"))) as connection:
             return int(connection.execute(statement).fetchone()[0])
+
+    def take_away(self, table: str) -> None:
+        with closing(sqlite3.connect(self.url.removeprefix("sqlite:///"))) as connection:
+            connection.execute(f"DROP TABLE {table}")
 
 
 class OnPostgres:
@@ -158,6 +166,10 @@ class _PostgresPlace(Place):
         assert row is not None
         return int(row[0])
 
+    def take_away(self, table: str) -> None:
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(f"DROP TABLE {table} CASCADE".encode())
+
 
 class Child:
     """One recorder in a process of its own; see :mod:`bench.recorders_child`.
@@ -200,12 +212,16 @@ class Child:
 
     def ask(self, **what: Any) -> tuple[dict[str, Any], int]:
         """Let it do something; what it says, and how many rows its audit tables have more."""
-        assert self._process.stdin is not None
         before = self.place.count(self.tables)
+        answer = self.tell(**what)
+        return answer, self.place.count(self.tables) - before
+
+    def tell(self, **what: Any) -> dict[str, Any]:
+        """Let it do something, and count nothing."""
+        assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(what) + "\n")
         self._process.stdin.flush()
-        answer = self._listen()
-        return answer, self.place.count(self.tables) - before
+        return self._listen()
 
     def end(self) -> None:
         """End it and drop its database."""

@@ -41,6 +41,7 @@ def _in_a_block(rows: int) -> Callable[[Callable[[Any], Any]], Callable[[Any], i
             from django.db import transaction
 
             with transaction.atomic():
+                of.begun()
                 _said(of, work(of) or ("customer", "several"))
             return rows
 
@@ -143,7 +144,7 @@ def _bulk_update_with_history(of: Any) -> int | None:
 async def _async(of: Any) -> int:
     from asgiref.sync import sync_to_async
 
-    if of.side == "ours":
+    if of.side in ("ours", "triggers"):  # need a block, which Django cannot await
         await sync_to_async(_create)(of)
     else:
         await _new(of).asave()
@@ -156,6 +157,7 @@ def _undone(*, outer: bool) -> Callable[[Any], int]:
 
         def block() -> None:
             with transaction.atomic():
+                of.begun()
                 (one,) = _last(of, 1)
                 one.seats += 1
                 one.save()

@@ -10,7 +10,7 @@ from bench.recorders_places import Child, OnPostgres, OnSqlite
 from bench.recorders_queries import OF_QUERYSETS
 from bench.recorders_record import Cell, Recorder
 
-__all__ = ["NAMES", "SEEN", "look"]
+__all__ = ["NAMES", "SEEN", "WITHOUT", "look"]
 
 NAMES: Final = {
     "ours": "Affidavit, `record`",
@@ -27,11 +27,17 @@ NAMES: Final = {
 
 SEEN: Final = {
     ("Django", "SQLite"): ("ours", "auditlog", "easyaudit", "simple_history"),
-    ("Django", "PostgreSQL"): ("ours", "auditlog", "easyaudit", "simple_history", "pghistory"),
+    ("Django", "PostgreSQL"): ("ours", "auditlog", "easyaudit", "simple_history", "pghistory", "triggers"),
     ("SQLAlchemy", "SQLite"): ("ours", "capture", "continuum"),
-    ("SQLAlchemy", "PostgreSQL"): ("ours", "capture", "continuum", "native"),
+    ("SQLAlchemy", "PostgreSQL"): ("ours", "capture", "continuum", "native", "triggers"),
 }
 _STACKS: Final = {"Django": ("Django", OF_QUERYSETS), "SQLAlchemy": ("SQLAlchemy Session", OF_SESSIONS)}
+
+
+WITHOUT: Final = "a change whose event cannot be stored"
+"""The last operation, for which the audit tables are taken away: whether the change is kept all the same."""
+CHANGE: Final = {"Django": "`save()` of a changed object", "SQLAlchemy": "an object changed"}
+_SEATS: Final = "SELECT sum(seats) FROM customers"
 
 
 def look(makers: OnSqlite | OnPostgres, say: Callable[[str], None] = print) -> list[Recorder]:
@@ -55,6 +61,16 @@ def _look_at(makers: OnSqlite | OnPostgres, stack: str, side: str) -> Recorder:
             answer, events = child.ask(do="operation", name=name)
             if answer["rows"] is not None or answer["error"]:
                 cells[name] = Cell(answer["rows"] or 0, events, tuple(answer["warned"]), answer["error"])
+        cells[WITHOUT] = _without(child, CHANGE[stack])
         return Recorder(stack, makers.label, NAMES[side], said["setup"], said["versions"], cells)
     finally:
         child.end()
+
+
+def _without(child: Child, operation: str) -> Cell:
+    """Change something when no event can be stored; how many rows changed for good."""
+    before = child.place.ask(_SEATS)
+    for table in child.tables:
+        child.place.take_away(table)
+    answer = child.tell(do="operation", name=operation)
+    return Cell(rows=child.place.ask(_SEATS) - before, error=answer["error"])

@@ -52,8 +52,10 @@ class Customer(models.Model):  # type: ignore[misc]
 if _RECORDER == "pghistory":
     import pghistory
 
-    @pghistory.track(pghistory.InsertEvent("tag.add"), pghistory.DeleteEvent("tag.remove"), obj_field=None)  # type: ignore[misc]
-    class CustomerTag(Customer.tags.through):  # type: ignore[misc]
+    _Between: Any = Customer.tags.through
+
+    @pghistory.track(pghistory.InsertEvent("tag.add"), pghistory.DeleteEvent("tag.remove"), obj_field=None)
+    class CustomerTag(_Between):  # type: ignore[misc]
         class Meta:  # noqa: D106 - as Django has it
             app_label = "recorders_shop"
             proxy = True
