@@ -122,7 +122,8 @@ def _remove_on_postgres(url: str, schema: str, *, in_use: bool) -> None:
             if found and not in_use and (session.execute(used).fetchone() or (1,))[0]:
                 raise _refuse(address.shown)
             for table, name in found:
-                session.execute(f"DROP TRIGGER {name} ON {table}")
+                # Not by the session, which would give the trigger's name a schema.
+                session.connection.execute(f"DROP TRIGGER {name} ON {table}".encode())
     finally:
         session.close()
 

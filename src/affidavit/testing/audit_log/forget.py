@@ -10,13 +10,14 @@ from uuid import UUID
 
 from affidavit.core.statement import Statement, Steps
 
-__all__ = ["forgetting", "found_by"]
+__all__ = ["SQLITE_OPEN", "forgetting", "found_by"]
 
 _PIECE = 500
-_SQLITE_OPEN = (
+SQLITE_OPEN = (
     "SELECT (SELECT count(*) FROM sqlite_schema WHERE name = 'affidavit_events') = 1"
     " AND NOT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'affidavit_events_delete')"
 )
+"""Whether events may be deleted."""
 _POSTGRES_OPEN = (
     "SELECT has_table_privilege(c.oid, 'DELETE') AND NOT EXISTS"
     " (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgname = 'affidavit_events_keep')"
@@ -33,7 +34,7 @@ def forgetting(ids: Sequence[bytes], dialect: str, schema: str) -> Steps:
         schema: of our tables on PostgreSQL.
     """
     if dialect == "sqlite":
-        answer = yield Statement(_SQLITE_OPEN, (), returns=True)
+        answer = yield Statement(SQLITE_OPEN, (), returns=True)
     else:
         table = '"' + schema.replace('"', '""') + '".affidavit_events'
         answer = yield Statement(_POSTGRES_OPEN, (table,), returns=True)

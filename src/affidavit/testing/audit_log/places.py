@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from affidavit.recorder.adapters.driver import drive
 from affidavit.recorder.own import Source
-from affidavit.testing.audit_log.forget import forgetting, found_by
+from affidavit.testing.audit_log.forget import SQLITE_OPEN, forgetting, found_by
 
-__all__ = ["NotAwaited", "Place", "is_awaited", "key_of", "place_of"]
+__all__ = ["NotAwaited", "Place", "found", "is_awaited", "key_of", "kind_of", "place_of"]
+
+
+_ADAPTERS = "affidavit.recorder.adapters."
 
 
 class NotAwaited(RuntimeError):
@@ -64,6 +67,8 @@ def forget_by(source: Source, ids: Sequence[bytes], schema: str) -> None:
     """Take events away over a connection of its own."""
     connection = source.connect()
     try:
+        if isinstance(connection, sqlite3.Connection) and not connection.execute(SQLITE_OPEN).fetchone()[0]:
+            return  # found out without the lock of a writer: somebody may hold it
         source.run(connection, forgetting(ids, source.dialect, schema))
     finally:
         source.close(connection)
@@ -85,6 +90,7 @@ class Sqlite3Place:
         files = [row[2] for row in cursor.execute("PRAGMA database_list") if row[1] == "main"]
         cursor.close()
         self._file = Path(files[0]) if files and files[0] else None
+        self.in_memory = self._file is None
 
     def look(self, ids: Sequence[bytes]) -> set[bytes]:
         """On the connection, or on a new one where it is closed or belongs to another thread."""
@@ -92,14 +98,14 @@ class Sqlite3Place:
 
         try:
             self._connection.total_changes  # noqa: B018 - it raises where the connection is closed
-            return _found(Sqlite3Driver(self._connection), ids)
+            return found(Sqlite3Driver(self._connection), ids)
         except sqlite3.ProgrammingError:
             pass
         if self._file is None or not self._file.exists():
             return set()
         connection = sqlite3.connect(self._file)
         try:
-            return _found(Sqlite3Driver(connection), ids)
+            return found(Sqlite3Driver(connection), ids)
         finally:
             connection.close()
 
@@ -175,13 +181,13 @@ class PsycopgPlace:
         if not self._in_transaction():
             connection = self._source.connect()
             try:
-                return _found(PsycopgDriver(connection, self._schema), ids)
+                return found(PsycopgDriver(connection, self._schema), ids)
             finally:
                 connection.close()
         if self._awaited:
             raise NotAwaited
         with self._connection.transaction():
-            return _found(PsycopgDriver(self._connection, self._schema), ids)
+            return found(PsycopgDriver(self._connection, self._schema), ids)
 
     async def look_awaited(self, ids: Sequence[bytes]) -> set[bytes]:
         """The same, awaited where the connection is."""
@@ -240,53 +246,14 @@ class EnginePlace:
             forget_by(source, ids, self._schema)
 
 
-class DjangoPlace:
-    """A database of ``DATABASES``.
-
-    Args:
-        alias: of it.
-        schema: of our tables on PostgreSQL.
-    """
-
-    sure = True
-
-    def __init__(self, alias: str, schema: str) -> None:
-        self._alias = alias
-        self._schema = schema
-
-    def _driver(self) -> Any:
-        from django.db import connections
-
-        from affidavit.recorder.adapters.django import DjangoDriver
-
-        return DjangoDriver(connections[self._alias], self._schema)
-
-    def look(self, ids: Sequence[bytes]) -> set[bytes]:
-        """On the connection of this thread."""
-        if is_awaited():
-            raise NotAwaited
-        return _found(self._driver(), ids)
-
-    async def look_awaited(self, ids: Sequence[bytes]) -> set[bytes]:
-        """In the thread that Django has for this."""
-        from asgiref.sync import sync_to_async
-
-        found: set[bytes] = await sync_to_async(lambda: _found(self._driver(), ids))()
-        return found
-
-    def forget(self, ids: Sequence[bytes]) -> None:
-        """Unless the connection is in the transaction of a ``TestCase``, which takes everything back."""
-        from django.db import connections, transaction
-
-        if not connections[self._alias].in_atomic_block:
-            driver = self._driver()
-            with transaction.atomic(using=self._alias):
-                drive(driver, forgetting(ids, driver.dialect, self._schema))
+def kind_of(driver: Any) -> str:
+    """The name of the class of a driver, as its module has it: none is imported for this."""
+    return next(cls.__name__ for cls in type(driver).__mro__ if cls.__module__.startswith(_ADAPTERS))
 
 
 def key_of(driver: Any) -> tuple[str, object]:
     """What two drivers on the same connection have in common; its place keeps the connection alive."""
-    connection, kind = driver._connection, type(driver).__name__
+    connection, kind = driver._connection, kind_of(driver)
     if kind == "DjangoDriver":
         return kind, connection.alias
     return kind, id(connection.engine if kind == "SqlalchemyDriver" else connection)
@@ -296,17 +263,27 @@ def place_of(driver: Any) -> Place:
     """Where a driver of :mod:`affidavit.recorder.adapters` writes."""
     connection = driver._connection
     schema = getattr(driver, "_schema", None) or "public"
-    kind = type(driver).__name__
+    kind = kind_of(driver)
     if kind == "SqlalchemyDriver":
         return EnginePlace(connection.engine, schema)
     if kind == "DjangoDriver":
+        from affidavit.testing.audit_log.django_places import DjangoPlace
+
         return DjangoPlace(connection.alias, schema)
     if kind in ("PsycopgDriver", "AsyncPsycopgDriver"):
         return PsycopgPlace(connection, schema)
-    return AiosqlitePlace(connection) if kind == "AiosqliteDriver" else Sqlite3Place(connection)
+    if kind == "AiosqliteDriver":
+        return AiosqlitePlace(connection)
+    place = Sqlite3Place(connection)
+    if place.in_memory and "affidavit.django.recording" in sys.modules:
+        from affidavit.testing.audit_log.django_places import in_memory
+
+        return in_memory() or place
+    return place
 
 
-def _found(driver: Any, ids: Sequence[bytes]) -> set[bytes]:
+def found(driver: Any, ids: Sequence[bytes]) -> set[bytes]:
+    """Which of these a connection sees."""
     return _ids(driver.run(each) for each in found_by(ids, driver.dialect))
 
 

@@ -16,7 +16,7 @@ from affidavit.recorder.watchers import watchers
 from affidavit.testing.audit_log.entry import Entry
 from affidavit.testing.audit_log.event import RecordedEvent, event_of
 from affidavit.testing.audit_log.events import Events, Questions
-from affidavit.testing.audit_log.places import Place, key_of, place_of
+from affidavit.testing.audit_log.places import Place, key_of, kind_of, place_of
 
 __all__ = ["AuditLog", "Watch"]
 
@@ -84,7 +84,7 @@ class Watch:
             self._by_key[entry.key] = entry
         for each in self.also:
             each(entry.event)
-        if type(driver).__name__ == "SqlalchemyDriver":
+        if driver is not None and kind_of(driver) == "SqlalchemyDriver":
             from affidavit.testing.audit_log.transactions import follow
 
             follow(entry, driver._connection)
