@@ -436,9 +436,9 @@ class Audit:
         """Let the triggers of a PostgreSQL database know who acts, and the rest of the context.
 
         Args:
-            target: an engine of SQLAlchemy, async or not: once for the app, and each transaction is told before
-                its first statement that may change something, and again when the context has changed. A
-                connection of SQLAlchemy or psycopg: now, for the rest of its transaction.
+            target: an engine of SQLAlchemy, async or not: once for the app, and each transaction is told
+                before its first statement that may change something, and again when the context has changed.
+                A connection of SQLAlchemy or psycopg: now, for the rest of its transaction.
 
         Returns:
             What is to be awaited, for a connection of psycopg that is.
