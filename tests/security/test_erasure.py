@@ -118,6 +118,7 @@ def test_every_place_of_the_registry_is_searched(erased: tuple[House, dict[str, 
         "search index": [],
         "settings": [],
         "tasks": [],
+        "spool": [],
     }
     old = open_store(Settings(data_dir=before))
     events = searched(registry_of(old.engine, old.database, redactor).copies[0], erasure)

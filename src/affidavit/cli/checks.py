@@ -14,6 +14,7 @@ from affidavit.core.filter import Filter
 from affidavit.core.times import MINUTE, format_time
 from affidavit.errors import StorageError
 from affidavit.wiring.health import Finding, State, engine_findings
+from affidavit.wiring.spools import oldest_in, standings
 
 if TYPE_CHECKING:
     from affidavit.config import Settings
@@ -121,6 +122,30 @@ def _log(instance: Instance, settings: Settings) -> Iterator[Finding]:
         yield Finding("log", State.OK, "Nothing stands against the log; every leaf is made within seconds")
 
 
+def _spools(instance: Instance, _settings: Settings) -> Iterator[Finding]:
+    """What apps on this machine recorded while they could not reach the database."""
+    for path, standing in standings(instance.engine):
+        if isinstance(standing, StorageError):
+            advice = "Run the worker, and this, as the account that the app runs as."
+            yield Finding("spool", State.WARN, standing.message, advice)
+            continue
+        if standing.refused:
+            found = f"{standing.refused:,} events of the spool {path} were refused for good"
+            yield Finding(
+                "spool", State.WARN, found, "Look at its dead letters in the app: see docs/howto/deploy.md"
+            )
+        waits = time.time_ns() // 1000 - oldest_in(standing)
+        if standing.waiting and waits > MINUTE:
+            found = (
+                f"{standing.waiting:,} events wait in the spool {path}, the oldest for {waits / 1e6:,.0f} s"
+            )
+            yield Finding(
+                "spool", State.WARN, found, "affidavit serve or affidavit worker; where one runs, its log."
+            )
+        elif not standing.refused:
+            yield Finding("spool", State.OK, f"{standing.waiting:,} events wait in the spool {path}")
+
+
 def _disk(_instance: Instance, settings: Settings) -> Iterator[Finding]:
     """Room for the database where it is a file, and for keys and guard, which are."""
     path = settings.database_path
@@ -153,6 +178,7 @@ CHECKS: tuple[Callable[[Instance, Settings], Iterator[Finding]], ...] = (
     _engine,
     _worker,
     _log,
+    _spools,
     _disk,
     _clock,
     _demo,

@@ -52,7 +52,8 @@ def _never() -> bool:
 class LogParts(NamedTuple):
     """What the holder of the worker's lease works with; closed and opened anew once ``stale`` says so.
 
-    ``housekeeping`` does one bounded piece of the engine's own upkeep; true asks for more of it.
+    ``housekeeping`` does one bounded piece of the engine's own upkeep; true asks for more of it. ``drain``
+    stores what waits in spools.
     """
 
     queue: Queue
@@ -64,6 +65,7 @@ class LogParts(NamedTuple):
     cosigner: Stepper | None = None
     stale: Callable[[], bool] = _never
     housekeeping: Callable[[], bool] | None = None
+    drain: Stepper | None = None
 
 
 class Upkeep:
@@ -94,7 +96,7 @@ class Upkeep:
         self._said: dict[str, str] = {}
 
     def step(self) -> bool:
-        """One round: what waits is sequenced, then signed, then one piece of a task is done.
+        """One round: what waits is stored and sequenced, then signed, then one piece of a task is done.
 
         Returns:
             Whether to come again at once.
@@ -102,7 +104,8 @@ class Upkeep:
         parts = self._guarded("open", self._open)
         if parts is None:
             return False
-        busy = bool(self._guarded("sequence", lambda: self._sequence(parts)))
+        busy = parts.drain is not None and bool(self._guarded("drain", parts.drain.step))
+        busy |= bool(self._guarded("sequence", lambda: self._sequence(parts)))
         busy |= bool(self._guarded("sign", parts.signer.step))
         if parts.cosigner is not None:
             self._guarded("cosign", parts.cosigner.step)

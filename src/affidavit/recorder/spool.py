@@ -13,10 +13,11 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from errno import ENOSPC
 from pathlib import Path
 from typing import Literal, NamedTuple
+from urllib.parse import quote
 
 from affidavit.errors import SpoolFull, StorageError, StorageFull
 from affidavit.recorder.forks import when_forked
@@ -61,6 +62,39 @@ class DeadLetter(NamedTuple):
     body: bytes
     error: str
     parked_at: int
+
+
+class Standing(NamedTuple):
+    """What is in a spool.
+
+    Attributes:
+        waiting: entries.
+        oldest: the entry that waits longest; ``None`` where none does.
+        refused: dead letters.
+    """
+
+    waiting: int
+    oldest: Entry | None
+    refused: int
+
+
+def look(path: Path) -> Standing | None:
+    """What is in a spool file, without a change to it; ``None`` where there is none.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    try:
+        path.stat()
+        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as connection:
+            (waiting,) = connection.execute("SELECT count(*) FROM spool").fetchone()
+            first = connection.execute("SELECT number, body FROM spool ORDER BY number LIMIT 1").fetchone()
+            (refused,) = connection.execute("SELECT count(*) FROM dead_letters").fetchone()
+    except FileNotFoundError:
+        return None
+    except (sqlite3.Error, OSError) as error:
+        raise StorageError(f"The spool {path} cannot be read: {error}") from error
+    return Standing(waiting, None if first is None else Entry(*first), refused)
 
 
 class Spool:
@@ -188,13 +222,22 @@ class Spool:
             )
             connection.execute("DELETE FROM spool WHERE number = ?", (number,))
 
-    def dead_letters(self, limit: int = 1_000) -> list[DeadLetter]:
-        """The oldest of what was refused."""
+    def dead_letters(self, limit: int = 1_000, after: int = 0) -> list[DeadLetter]:
+        """The oldest of what was refused, beyond a number."""
         with self._open() as connection:
             rows = connection.execute(
-                "SELECT number, body, error, parked_at FROM dead_letters ORDER BY number LIMIT ?", (limit,)
+                "SELECT number, body, error, parked_at FROM dead_letters WHERE number > ?"
+                " ORDER BY number LIMIT ?",
+                (after, limit),
             )
             return [DeadLetter(*row) for row in rows]
+
+    def rewrite(self, number: int, body: bytes, error: str) -> None:
+        """Put something else instead of a dead letter: a person's values were erased in it."""
+        with self._write() as connection:
+            connection.execute(
+                "UPDATE dead_letters SET body = ?, error = ? WHERE number = ?", (body, error, number)
+            )
 
     def revive(self, numbers: Sequence[int]) -> None:
         """Queue dead letters again, as the newest entries: why they were refused was mended."""
@@ -215,6 +258,23 @@ class Spool:
         with self._open() as connection:
             (count,) = connection.execute("SELECT count(*) FROM spool").fetchone()
             return int(count)
+
+    def newest(self) -> int:
+        """The number of the newest entry that waits, 0 where none does."""
+        with self._open() as connection:
+            (number,) = connection.execute("SELECT coalesce(max(number), 0) FROM spool").fetchone()
+            return int(number)
+
+    def scrub(self) -> bool:
+        """Empty the write-ahead log, which holds what was deleted; false where somebody was in the way."""
+        with self._open() as connection:
+            try:
+                busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                    raise
+                return False
+            return not busy
 
     def has_entries(self) -> bool:
         """Whether any entry waits; a file that does not exist is not made."""

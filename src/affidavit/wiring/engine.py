@@ -177,6 +177,15 @@ class Engine(Protocol):
         """Open the stores."""
         ...
 
+    def take_in(self, rows: Sequence[Row]) -> None:
+        """Store rows that waited in a spool, in a transaction of their own.
+
+        Raises:
+            Refused: an event cannot be stored, ever; nothing was.
+            StorageBusy: another writer holds the database; it was not waited for.
+        """
+        ...
+
     def lease(self) -> Lease:
         """The right to be its worker; the same object each time."""
         ...

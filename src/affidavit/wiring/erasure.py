@@ -31,6 +31,7 @@ from affidavit.wiring.engine import Database, Engine, LogSide
 from affidavit.wiring.engines import Where, engine_of
 from affidavit.wiring.log import key_file, may_make_log
 from affidavit.wiring.retention import GuardedManifests
+from affidavit.wiring.spools import OpenSpools
 
 __all__ = ["erasure_kinds", "reapply_manifests", "registry_of", "settle_manifests"]
 
@@ -41,8 +42,20 @@ SCRUB_SECONDS = 5.0
 
 
 def registry_of(engine: Engine, database: Database, redactor: Redactor) -> Registry:
-    """Every place of a store that may hold copies of personal data."""
-    return Registry(*engine.places(database, redactor))
+    """Every place of a store, and of the apps beside it, that may hold copies of personal data."""
+    copies, scrubs, close = engine.places(database, redactor)
+    spools = OpenSpools(engine)
+
+    def rest() -> None:
+        close()
+        spools.close()
+
+    return Registry(
+        (*copies, spools.copies),
+        (*scrubs, *(spool.scrub for spool in spools.each)),
+        rest,
+        spools.copies.gather,
+    )
 
 
 def erasure_kinds(

@@ -182,6 +182,11 @@ class PostgresEngine:
         database = PostgresDatabase(self.address, pool=self.settings.database_pool, fence=self.fence)
         return OpenedPostgres(database)
 
+    def take_in(self, rows: Sequence[Row]) -> None:
+        """See the protocol."""
+        with contextlib.closing(self.open()) as database:
+            database.events.insert(rows)
+
     def lease(self) -> Lease:
         """A row that is renewed each second."""
         return self._lease

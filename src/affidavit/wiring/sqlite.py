@@ -34,6 +34,7 @@ from affidavit.storage.sqlite.log_store import SqliteLog
 from affidavit.storage.sqlite.log_writer import SqliteLogWriter
 from affidavit.storage.sqlite.redaction import SqliteRedactor, empty_wal
 from affidavit.storage.sqlite.retention import SqlitePast, SqliteRanges
+from affidavit.storage.sqlite.writer import insert_beside
 from affidavit.wiring.clock import clock
 from affidavit.wiring.engine import Database, EventsAndLog, LogSide, Places, Waiting
 from affidavit.wiring.lease import FileLease
@@ -131,6 +132,10 @@ class SqliteEngine:
     def open(self) -> Database:
         """See the protocol."""
         return OpenedSqlite(sqlite.SqliteDatabase(self.path, self.index_path, self.log_path, clock=clock))
+
+    def take_in(self, rows: Sequence[Row]) -> None:
+        """See the protocol."""
+        insert_beside(self.path, rows, clock())
 
     def lease(self) -> FileLease:
         """A lock on a file beside the database."""

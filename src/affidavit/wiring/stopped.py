@@ -1,7 +1,8 @@
 """The log's share of a worker that must not touch the log: its files are not of one history.
 
-Nothing is sequenced, signed or erased. Only what a person orders to settle it is done; and the files are
-looked at again every few seconds, because somebody may put the right ones back.
+Nothing is sequenced, signed or erased. What waits in spools is stored: recording never waits for its log.
+Only what a person orders to settle it is done; and the files are looked at again every few seconds, because
+somebody may put the right ones back.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from affidavit.storage.tasks import Task
 from affidavit.wiring.clock import clock
 from affidavit.wiring.engine import Engine
 from affidavit.wiring.log import log_kinds
+from affidavit.wiring.spools import Drain, OpenSpools
 from affidavit.wiring.store import open_store
 
 __all__ = ["stopped_parts"]
@@ -40,15 +42,17 @@ def stopped_parts(engine: Engine, mismatch: LogMismatch) -> LogParts:
     kinds = _OnlyThese(log_kinds(engine, instance.database, instance.access_events, renewed.set))
     runner = TaskRunner(instance.tasks, kinds, clock=clock, monotonic=time.monotonic)
     stopped = _Stopped(mismatch)
+    spools = OpenSpools(engine)
 
     def close() -> None:
+        spools.close()
         runner.close()
         instance.close()
 
     def stale() -> bool:
         return renewed.is_set() or time.monotonic() >= until
 
-    return LogParts(stopped, stopped, _Nothing(), runner, stopped, close, None, stale)
+    return LogParts(stopped, stopped, _Nothing(), runner, stopped, close, None, stale, drain=Drain(spools))
 
 
 class _OnlyThese(dict[str, TaskFunction]):

@@ -15,6 +15,7 @@ from affidavit.wiring.clock import clock
 from affidavit.wiring.engine import Engine
 from affidavit.wiring.engines import Where, engine_of
 from affidavit.wiring.log import may_make_log, open_signer
+from affidavit.wiring.spools import Drain, OpenSpools
 from affidavit.wiring.stopped import stopped_parts
 from affidavit.wiring.tasks import open_tasks
 from affidavit.wiring.witnesses import open_cosigning
@@ -80,6 +81,8 @@ def open_parts(where: Where) -> LogParts:
         if cosigning is not None:
             opened.callback(cosigning.close)
         housekeeping = engine.housekeeping(opened.callback)
+        spools = OpenSpools(engine)
+        opened.callback(spools.close)
         close = opened.pop_all().close
     return LogParts(
         writer,
@@ -91,4 +94,5 @@ def open_parts(where: Where) -> LogParts:
         cosigning,
         renewed.is_set,
         housekeeping,
+        Drain(spools),
     )

@@ -2,7 +2,7 @@
 
 Its order, so that a kill at any instruction leaves something that can be gone on with:
 
-1. every event up to now has its leaf, and the subject is looked for in all of them;
+1. every event up to now, in spools too, has its leaf, and the subject is looked for in all of them;
 2. manifests are made, signed and noted with the task: from here on it goes through with these, always;
 3. log and guard keep them: a restored database cannot bring back what they cover;
 4. ``audit.erasure.requested`` cites them, and is published;
@@ -166,6 +166,7 @@ class Eraser:
 
     def _find(self, task: Task, request: ErasureRequest) -> Generator[Literal["waiting"] | None, None, Find]:
         assert request.subject is not None
+        yield from self._registry.gather()
         mark = self._events.mark()
         while (end := self._events.place_of(mark)) is None or self._position() < end:
             yield WAITING

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from itertools import islice
+from typing import Literal, TypeAlias
 
 from affidavit.core.ids import format_id
 from affidavit.core.subject import SUBSTRING
@@ -17,6 +18,12 @@ __all__ = ["EventCopies", "Registry"]
 
 PIECE = 200
 """Events redacted at once."""
+
+Gathering: TypeAlias = Generator[Literal["waiting"] | None, None, None]
+
+
+def _nothing_waits() -> Gathering:
+    yield from ()
 
 
 class EventCopies:
@@ -65,14 +72,27 @@ class Registry:
         scrubs: each empties the write-ahead log of one file, so that freed pages hold nothing; true where it
             could. Whoever deletes overwrites what it deletes.
         rest: lets go of what the places hold between two steps.
+        gather: stores what was recorded by now and waits elsewhere for its place among the events.
     """
 
     def __init__(
-        self, copies: Sequence[Copies], scrubs: Sequence[Callable[[], bool]], rest: Callable[[], None]
+        self,
+        copies: Sequence[Copies],
+        scrubs: Sequence[Callable[[], bool]],
+        rest: Callable[[], None],
+        gather: Callable[[], Gathering] = _nothing_waits,
     ) -> None:
         self.copies = tuple(copies)
+        self._gather = gather
         self._scrubs = tuple(scrubs)
         self._rest = rest
+
+    def gather(self) -> Gathering:
+        """Have everything that was recorded by now among the events."""
+        try:
+            yield from self._gather()
+        finally:
+            self._rest()
 
     def erase(self, erasure: Erasure) -> TaskSteps:
         """Erase everywhere."""
