@@ -84,4 +84,4 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 OPERATOR = "millrace"
 """The company that runs the product, where something concerns no team."""
 
-AFFIDAVIT = {"organization": OPERATOR}
+AFFIDAVIT = {"organization_of": "millrace.access.team_of", "start": True}

@@ -6,9 +6,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.core import mail
+from django.utils.module_loading import import_string
 
 from affidavit.core.event import Actor, Session
 from affidavit.django.people import actor_of, user_of
+from affidavit.django.recording import audit
 from affidavit.django.settings import given
 from affidavit.recorder.context import Context, entered
 from affidavit.recorder.request import RequestReader, headers_of
@@ -22,6 +25,9 @@ class AuditMiddleware:
     The user is looked at when the first event asks who acted: a request that records nothing costs no query.
 
     ``AFFIDAVIT["trusted_proxies"]`` names the proxies whose ``X-Forwarded-For`` is believed.
+    ``AFFIDAVIT["organization_of"]`` is a function of the request, or its dotted path, that says whose its
+    events are; it is asked with the first event, and ``None`` leaves that to ``AFFIDAVIT["organization"]``.
+    ``AFFIDAVIT["start"]`` has a worker run beside the server, as ``audit.start()`` does, but in tests.
     """
 
     sync_capable = True
@@ -30,9 +36,12 @@ class AuditMiddleware:
     def __init__(self, get_response: Callable[[Any], Any]) -> None:
         self._get_response = get_response
         self._reader = RequestReader(trusted_proxies=given().get("trusted_proxies", ()))
+        self._organization_of = _function(given().get("organization_of"))
         self._is_async = iscoroutinefunction(get_response)
         if self._is_async:
             markcoroutinefunction(self)
+        if given().get("start") and not hasattr(mail, "outbox"):
+            audit.start()
 
     def __call__(self, request: Any) -> Any:
         """Handle one request."""
@@ -54,7 +63,16 @@ class AuditMiddleware:
         )
         context.ask("actor", lambda: _actor(request))
         context.ask("session", lambda: _session(request))
+        if (organization_of := self._organization_of) is not None:
+            context.ask("organization", lambda: organization_of(request))
         return context
+
+
+def _function(given: Callable[[Any], str | None] | str | None) -> Callable[[Any], str | None] | None:
+    if not isinstance(given, str):
+        return given
+    found: Callable[[Any], str | None] = import_string(given)
+    return found
 
 
 def _actor(request: Any) -> Actor | None:

@@ -16,7 +16,7 @@ __all__ = ["audit_options", "database_url", "given", "schema"]
 _OF_AUDIT = frozenset(
     {"organization", "source", "catalogs", "schema", "spool", "data_dir", "allow_import", "using"}
 )
-_NAMES = _OF_AUDIT | {"trusted_proxies"}
+_NAMES = _OF_AUDIT | {"trusted_proxies", "organization_of", "start"}
 _NOT_OF_LIBPQ = frozenset(
     {"autocommit", "client_encoding", "context", "cursor_factory", "prepare_threshold", "row_factory"}
 )

@@ -10,11 +10,18 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import connection, connections
 from django.test import AsyncClient, Client
-from django.test.utils import CaptureQueriesContext
+from django.test.utils import (
+    CaptureQueriesContext,
+    override_settings,
+    setup_test_environment,
+    teardown_test_environment,
+)
 
+from affidavit.django.recording import DjangoAudit
 from affidavit.recorder.context import current
 from tests.recorder.django.inside.plugin import leaves, stored, teams
 
@@ -72,6 +79,45 @@ def test_signed_in(ada: User, name: str) -> None:
     assert (context["user_agent"], context["trace_id"], context["span_id"]) == ("curl/8", "a" * 32, "b" * 16)
     assert (row["source"], teams(name)) == ("web", 1)
     assert [leaf.invalid for leaf in leaves(name)] == [False]
+
+
+def team_named(request: Any) -> str | None:
+    """What a client says in a header, as an app finds it out in its own way."""
+    found: str | None = request.headers.get("x-team")
+    if found == "trap":
+        raise AssertionError("asked without need")
+    return found
+
+
+@pytest.mark.parametrize("function", [team_named, f"{__name__}.team_named"])
+def test_whose_event_it_is(ada: User, name: str, function: Any) -> None:
+    """``organization_of`` is asked where something is recorded, else ``organization`` counts."""
+    with override_settings(AFFIDAVIT={**settings.AFFIDAVIT, "organization_of": function}):
+        client = signed_in(ada)
+        client.get(f"/rename/{name}", headers={"x-team": "globex"})
+        client.get(f"/rename/{name}")
+        client.get("/nothing", headers={"x-team": "trap"})
+    assert [row["organization"] for row in stored(name)] == ["globex", "acme"]
+
+
+@pytest.mark.parametrize("tested", [False, True])
+def test_a_server_starts_a_worker(tested: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``start`` starts one with the middleware, but not for the client of Django's tests."""
+    started: list[object] = []
+
+    def start(audit: DjangoAudit) -> None:
+        started.append(audit)
+
+    monkeypatch.setattr(DjangoAudit, "start", start)
+    if tested:
+        setup_test_environment()
+    try:
+        with override_settings(AFFIDAVIT={**settings.AFFIDAVIT, "start": True}):
+            Client().get("/nothing")
+    finally:
+        if tested:
+            teardown_test_environment()
+    assert len(started) == (0 if tested else 1)
 
 
 def test_proxy_that_nobody_trusts(ada: User, name: str) -> None:
