@@ -1,4 +1,4 @@
-"""From the parts of an HTTP request to the fields of a context: address, agent, request, trace. Pure."""
+"""From the parts of an HTTP request to the fields of a context: address, agent, request, trace."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from affidavit.core.event import Request
 from affidavit.core.rules import normal_address
 from affidavit.enrich.client import label
 from affidavit.enrich.proxy import Proxies
+from affidavit.recorder.watchers import request_watchers
 
 __all__ = ["RequestReader", "clean", "headers_of"]
 
@@ -59,6 +60,8 @@ class RequestReader:
             peer: address of the other end, where it has one.
             header: the values of a header by its lower-case name, in order.
         """
+        for each in request_watchers:
+            each(method, path)
         found: dict[str, Any] = {
             "source": self._source,
             "request": Request(

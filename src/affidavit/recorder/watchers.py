@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 from affidavit.core.row import Recorded, Row
 from affidavit.core.statement import Statement
 
-__all__ = ["Watcher", "drained", "is_drained", "watchers"]
+__all__ = ["Watcher", "drained", "is_drained", "request_watchers", "watchers"]
 
 
 class Watcher(Protocol):
@@ -40,6 +40,9 @@ class Watcher(Protocol):
 
 watchers: list[Watcher] = []
 """All of them; to be empty costs a recording one look."""
+
+request_watchers: list[Callable[[str, str], None]] = []
+"""Who is told the method and the path of each request that a middleware sees; nobody in production."""
 
 _draining = threading.local()
 

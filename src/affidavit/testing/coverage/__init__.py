@@ -1,0 +1,1 @@
+"""Which routes that change something, and which models, recorded nothing while tests ran."""
