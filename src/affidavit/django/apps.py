@@ -17,7 +17,10 @@ class AffidavitConfig(AppConfig):  # type: ignore[misc]
     verbose_name = "Audit log"
 
     def ready(self) -> None:
-        """Hear who signs in and out, in a project that has users."""
+        """Hear who signs in and out, in a project that has users; capture what models have asked for."""
+        from affidavit.django.capture.install import models_are_ready
+
+        models_are_ready()
         if apps.is_installed("django.contrib.auth"):
             from affidavit.django.people import signed
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from django.db import connections, router, transaction
 from django.shortcuts import resolve_url
@@ -14,17 +14,20 @@ from affidavit.core.catalog import EventType
 from affidavit.core.event import Draft
 from affidavit.core.row import Recorded
 from affidavit.django.aio import DjangoAio
+from affidavit.django.capture.install import capture
+from affidavit.django.capture.models import spelled
 from affidavit.django.own import OwnSource
 from affidavit.django.settings import audit_options, database_url
 from affidavit.django.watching import drain_when_ended
 from affidavit.embed import Audit
 from affidavit.embedded import address_of
 from affidavit.errors import ConfigError
-from affidavit.recorder.adapters.django import DjangoAdapter, model_resource
+from affidavit.recorder.adapters.django import DjangoAdapter, model_resource, peek
 from affidavit.recorder.attempts import Attempt, no_running_loop, watched
 from affidavit.recorder.fields import Fields, Said
 from affidavit.recorder.now import Now
 from affidavit.recorder.own import OwnConnections
+from affidavit.recorder.registered import Attribute
 from affidavit.recorder.spool import Spool
 
 if TYPE_CHECKING:
@@ -46,6 +49,7 @@ class DjangoAudit(Audit):
         self._using = using
         self._adapter = DjangoAdapter()
         self.recorder.registered.find_by(model_resource)
+        self.recorder.registered.read_by(peek)
 
     def record(  # type: ignore[override]
         self, action: str | EventType, /, *, using: str | None = None, **fields: Unpack[Fields]
@@ -86,6 +90,54 @@ class DjangoAudit(Audit):
         with watched(lambda: None, failed), transaction.atomic(using=alias):
             yield
             self.record(action, using=alias, **fields)
+
+    def register(
+        self,
+        cls: type,
+        *,
+        type: str,  # noqa: A002 - keywords are named as the fields of an event
+        id: Attribute = "pk",  # noqa: A002
+        name: Attribute | None = None,
+        exclude: Collection[str] = (),
+        mask: Collection[str] = (),
+    ) -> None:
+        """Say what resource the objects of a class are; see :meth:`affidavit.Audit.register`.
+
+        Args:
+            cls: of the app.
+            type: of the resource, such as ``team``.
+            id: attribute, or a function of the object.
+            name: the same; a field that was not loaded is not loaded for it, and left out.
+            exclude: fields that no captured change shows.
+            mask: fields whose values none shows.
+        """
+        fields = {"exclude": spelled(cls, exclude), "mask": spelled(cls, mask)}
+        super().register(cls, type=type, id=id, name=name, **fields)
+
+    def capture(
+        self,
+        model: type,
+        *,
+        actions: Mapping[Literal["create", "update", "delete"], str | EventType] | None = None,
+        exclude: Collection[str] = (),
+        mask: Collection[str] = (),
+    ) -> None:
+        """Record each insert, update and delete of a model's objects, in the transaction that makes it.
+
+        Call it in ``ready()`` of an app, or below the model.
+
+        Args:
+            model: of Django; proxies of it and what inherits from it are captured, too.
+            actions: of the kinds that are captured; by default all: ``<table>.create``, ``<table>.update``
+                and ``<table>.delete``.
+            exclude: fields that no event shows; an update of nothing else makes none.
+            mask: fields whose values no event shows.
+
+        Raises:
+            ConfigError: ``affidavit.django`` is not installed.
+            TypeError: it is no model with a table, it has no such field, or ``actions`` names another kind.
+        """
+        capture(self.recorder, self._schema, model, actions=actions, exclude=exclude, mask=mask)
 
     @property
     def aio(self) -> DjangoAio:

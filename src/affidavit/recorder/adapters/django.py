@@ -17,7 +17,7 @@ from affidavit.recorder.context import current
 from affidavit.recorder.fields import Said
 from affidavit.recorder.recorder import Recorder
 
-__all__ = ["DjangoAdapter", "DjangoDriver", "model_resource"]
+__all__ = ["DjangoAdapter", "DjangoDriver", "model_resource", "peek"]
 
 
 class DjangoDriver:
@@ -109,6 +109,23 @@ def _in_request() -> bool:
 
 def model_resource(value: object) -> Resource | None:
     """The resource that an instance of a model is: its table and its key; ``None`` while it has none."""
-    if not isinstance(value, Model) or value.pk is None:
+    if not isinstance(value, Model) or not value._is_pk_set():
         return None
-    return Resource(type=value._meta.db_table, id=str(value.pk))
+    key = ",".join(map(str, value.pk)) if isinstance(value.pk, tuple) else str(value.pk)
+    return Resource(type=value._meta.db_table, id=key)
+
+
+def peek(value: object, name: str) -> tuple[object] | None:
+    """A field of an object as it is in memory: see :data:`affidavit.recorder.registered.Reader`.
+
+    Returns:
+        The value in a tuple, ``None`` in it for one that is not loaded; ``None`` where it is no field.
+    """
+    if not isinstance(value, Model):
+        return None
+    for field in value._meta.concrete_fields:
+        if name == field.attname:
+            return (value.__dict__.get(name),)
+        if name == field.name:  # a relation
+            return (field.get_cached_value(value, default=None),)
+    return None

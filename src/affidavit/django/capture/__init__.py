@@ -1,0 +1,1 @@
+"""Changes of Django models, recorded by themselves; what shows no objects is counted."""
