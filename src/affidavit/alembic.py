@@ -41,10 +41,19 @@ _TYPES: dict[str, TypeEngine[Any]] = {
     "secret": LargeBinary(),
     "recorded_at": BigInteger(),
 }
+_ABSENT = (
+    *("project", "parent_id", "facts", "actor_id", "actor", "resources", "context", "changes", "details"),
+    *("secret", "remains"),
+)
 _SHOWN = (
     *("id", "timestamp", "organization", "project", "action", "outcome", "severity", "source"),
     *("actor_type", "actor_id", "actor_name", "actor_email", "resource_type", "resource_id", "ip", "details"),
 )
+
+_OF_VIEW: dict[str, TypeEngine[Any]] = {
+    "id": Uuid(as_uuid=True).with_variant(Text(), "sqlite"),
+    "timestamp": DateTime(timezone=True).with_variant(Text(), "sqlite"),
+}
 
 metadata = MetaData()
 """What SQL may rely on, for the app's own queries: the table of events and the view ``audit_logs``.
@@ -55,7 +64,15 @@ schema is made by :func:`upgrade` only.
 Table(
     "affidavit_events",
     metadata,
-    *(Column(name, _TYPES.get(name, Text()), primary_key=name in ("organization", "id")) for name in COLUMNS),
+    *(
+        Column(
+            name,
+            _TYPES.get(name, Text()),
+            primary_key=name in ("organization", "id"),
+            nullable=name in _ABSENT,
+        )
+        for name in COLUMNS
+    ),
 )
 Table(
     _VIEW,
@@ -63,7 +80,7 @@ Table(
     *(
         Column(
             name,
-            {"id": _ID, "timestamp": DateTime(timezone=True)}.get(name, Text()),
+            _OF_VIEW.get(name, Text()),
             primary_key=name == "id",
         )
         for name in _SHOWN

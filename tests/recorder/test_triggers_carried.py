@@ -161,7 +161,7 @@ def test_what_is_awaited_carries_who_acts(app: App) -> None:
 
 
 def test_through_pgbouncer(app: App, server: Server) -> None:
-    """Two people on one connection to the server, transaction by transaction: each change has its own actor."""
+    """Two people share one connection to the server, transaction by transaction: each has her own changes."""
     watch(app)
     audit = audit_of(app)
     name = app.url.rpartition("/")[2]
