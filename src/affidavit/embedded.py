@@ -7,9 +7,10 @@ count, so that the command line beside the app sees the same. The database is th
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -19,12 +20,17 @@ from affidavit.recorder.adapters.own import file_of, path_of, source_of
 
 __all__ = ["address_of", "settings_of"]
 
+_NOT_OF_LIBPQ = frozenset(("async_fallback", "prepared_statement_cache_size", "prepared_statement_name_func"))
+
 FOLDER = "affidavit-data"
 """Beside the file of an SQLite database, where no other data directory is named."""
 
 
 def address_of(database: Any, schema: str) -> str | None:
-    """The URL of what an ``Audit`` was given; ``None`` where it cannot be known: a function on PostgreSQL.
+    """The URL of what an ``Audit`` was given; ``None`` where it cannot be known.
+
+    A function that opens a connection is asked for one, which tells where it leads. So is the ``creator`` of
+    an engine, whose own URL may say anything.
 
     Args:
         database: a URL, an SQLAlchemy engine, or a function that opens a connection.
@@ -37,23 +43,46 @@ def address_of(database: Any, schema: str) -> str | None:
         return database
     if isinstance(database, str) and database.startswith("sqlite://"):
         return _url_of(path_of(database))
-    file = file_of(source_of(database, schema))
+    source = source_of(database, schema)
+    file = file_of(source)
     if file is not None:
         return _url_of(file)
-    return _engine_url(database)
+    if source.dialect == "sqlite":
+        raise ConfigError("A database in memory has no log, no worker and no page; use a file.")
+    engine = getattr(database, "sync_engine", database)
+    pool = getattr(engine, "pool", None)
+    if pool is None:
+        return _asked(database)
+    is_own = str(getattr(pool._creator, "__module__", "")).startswith("sqlalchemy.")
+    return _engine_url(engine) if is_own else _asked(pool._creator)
 
 
 def _url_of(file: Path) -> str:
     return f"sqlite:///{file.absolute()}"
 
 
-def _engine_url(engine: Any) -> str | None:
-    """Of an SQLAlchemy engine, for libpq: another driver's name in it says nothing there."""
-    render = getattr(getattr(engine, "url", None), "render_as_string", None)
-    if render is None:
-        return None
-    scheme, _, rest = str(render(hide_password=False)).partition("://")
-    return f"postgresql://{rest}" if scheme.partition("+")[0] in ("postgresql", "postgres") else None
+def _engine_url(engine: Any) -> str:
+    """Of an SQLAlchemy engine, for libpq: another driver's name and parameters say nothing there."""
+    query = {name: value for name, value in engine.url.query.items() if name not in _NOT_OF_LIBPQ}
+    if "ssl" in query:
+        query["sslmode"] = query.pop("ssl")
+    url = engine.url.set(drivername="postgresql", query=query)
+    return str(url.render_as_string(hide_password=False))
+
+
+def _asked(function: Callable[[], Any]) -> str | None:
+    """Where a function's connections of psycopg lead; ``None`` where it opens others."""
+    connection = function()
+    try:
+        if type(connection).__module__.partition(".")[0] != "psycopg":
+            return None
+        given = {**connection.info.get_parameters(), "password": connection.info.password}
+    finally:
+        connection.close()
+    user, password, name = (quote(given.pop(key, ""), safe="") for key in ("user", "password", "dbname"))
+    account = f"{user}:{password}@" if password else f"{user}@" if user else ""
+    rest = "&".join(f"{key}={quote(value, safe='')}" for key, value in given.items())
+    return f"postgresql://{account}/{name}{'?' if rest else ''}{rest}"
 
 
 def settings_of(address: str | None, schema: str, given: Mapping[str, Any]) -> Settings:
@@ -74,7 +103,7 @@ def settings_of(address: str | None, schema: str, given: Mapping[str, Any]) -> S
             raise ConfigError(f"unknown setting {name!r}; there are: {', '.join(describe())}")
     if address is None and "database" not in said:
         raise ConfigError(
-            "The address of the database cannot be found out from a function that opens a connection;"
+            "The address of the database cannot be found out from what opens its connections;"
             " give it as database=..., such as postgresql://user@host/name"
         )
     own = {"database": address, "schema": schema} | said

@@ -68,7 +68,7 @@ class Mounted:
             to_root = RedirectResponse(f"{root}/{'?' if query else ''}{query}", 307)
             await to_root(scope, receive, send)
             return
-        app = self._opening.app
+        app: ASGIApp | None = self._opening.app
         if app is None:
             try:
                 app = await anyio.to_thread.run_sync(self._opening.open)

@@ -11,7 +11,7 @@ import threading
 import weakref
 from collections.abc import Callable
 
-from starlette.types import ASGIApp
+from starlette.applications import Starlette
 
 from affidavit.config import Settings
 from affidavit.core.catalog import CatalogSet
@@ -21,6 +21,9 @@ from affidavit.web.host import Host
 from affidavit.wiring import Instance, engine_of, open_store, reapply_manifests
 
 __all__ = ["Opening"]
+
+SETTLING = 5.0
+"""Seconds that closing waits for what is being written."""
 
 _inherited: list[Instance] = []
 """Of parents: never used and never closed, as the other end of their connections belongs to the parent."""
@@ -43,11 +46,11 @@ class Opening:
         self._host = host
         self._lock = threading.Lock()
         self._instance: Instance | None = None
-        self.app: ASGIApp | None = None
+        self.app: Starlette | None = None
         when_forked(self)
         atexit.register(_close, weakref.ref(self))
 
-    def open(self) -> ASGIApp:
+    def open(self) -> Starlette:
         """The application; opened by the first who asks, while others wait. Blocks.
 
         Raises:
@@ -71,7 +74,10 @@ class Opening:
             return self.app
 
     def close(self) -> None:
-        """Close it; the next request opens it again."""
+        """Write what was noted of the last answers and close; the next request opens it again."""
+        app = self.app
+        if app is not None:
+            app.state.reads.finish(SETTLING)
         with self._lock:
             self._close()
 

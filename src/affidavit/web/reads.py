@@ -9,8 +9,10 @@ recorded as ``audit.export.requested`` before its first byte leaves. No client c
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -98,6 +100,18 @@ class Reads:
         while self._tasks:
             await asyncio.wait(set(self._tasks))
 
+    def finish(self, seconds: float) -> None:
+        """Wait for the same from another thread than those of the loops that write.
+
+        Args:
+            seconds: at most. A loop that ended takes with it what it had begun.
+        """
+        for task in list(self._tasks):
+            loop = task.get_loop()
+            if loop.is_running() and loop is not _running():
+                with suppress(concurrent.futures.TimeoutError):
+                    asyncio.run_coroutine_threadsafe(_ended(task), loop).result(seconds)
+
     async def _write(self, draft: Draft, scope: Scope, address: str | None, key: _Key) -> None:
         try:
             await self._submit(draft, scope, address)
@@ -132,3 +146,14 @@ class Reads:
             request=Request(method="GET", endpoint=path),
             metadata=metadata or None,
         )
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    await asyncio.wait((task,))
+
+
+def _running() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
