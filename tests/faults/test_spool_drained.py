@@ -6,6 +6,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -28,6 +29,7 @@ from affidavit.supervisor import Supervisor
 from affidavit.testing.postgres import PostgresEngine
 from affidavit.wiring import engine_of
 from affidavit.wiring.spools import Drain, OpenSpools, SpoolOfApp
+from tests.e2e.program import Program
 from tests.erased import ACME, House
 from tests.faults.test_spool_kills import RECORD, killed_after
 from tests.recorder.apps import App, app, postgres_engine
@@ -293,6 +295,46 @@ def test_a_dead_letter_that_is_left_keeps_an_erasure_from_being_completed(
     assert done.state == "failed"
     assert f"spool (dead letter 1 of {home.spool})" in str(done.outcome)
     assert not home.of("audit.erasure.completed")
+
+
+def test_a_spool_that_ages_is_shown(tmp_path: Path) -> None:
+    """Doctor and fsck say what waits and what was refused, and warn of what waits for long."""
+    program = Program(tmp_path)
+    program.json("org", "create", ACME)
+    spool = tmp_path / "affidavit-data" / "affidavit-spool.db"
+
+    def told() -> list[tuple[str, str]]:
+        found = program.json("doctor", "--json")
+        return [(each["state"], each["found"]) for each in found if each["check"] == "spool"]
+
+    assert told() == []
+    put(spool, "fresh", "refused")
+    with closing(Spool(spool)) as opened:
+        opened.park(opened.newest(), "refused", 1)
+    (first,) = told()
+    assert first == ("warn", f"1 events of the spool {spool} were refused for good")
+    hours = time.time_ns() // 1_000 - 3 * 3_600_000_000
+    with closing(Spool(spool)) as opened:
+        row = msgspec.msgpack.decode(opened.take(1)[0].body, type=Row)
+        opened.done([opened.newest()])
+        opened.put([changed(msgspec.structs.replace(row, id=make_id(hours, 1)), id=make_id(hours, 1))])
+        opened.discard([2])
+    ((state, found),) = told()
+    assert (state, found.rpartition(" for ")[0]) == (
+        "warn",
+        f"1 events wait in the spool {spool}, the oldest",
+    )
+    assert found.endswith(" s")
+    assert int(found.split()[-2].replace(",", "")) >= 10_800
+    assert program.json("fsck", "--json")[0]["spooled"] == 1
+    with closing(Spool(spool)) as opened:
+        opened.done([opened.newest()])
+    assert told() == [("ok", f"0 events wait in the spool {spool}")]
+    spool.with_name(f"{spool.name}-wal").unlink(missing_ok=True)
+    spool.write_bytes(b"no spool" * 1_000)
+    ((state, found),) = told()
+    assert state == "warn"
+    assert found.startswith(f"The spool {spool} cannot be read")
 
 
 BESIDE = """
