@@ -15,8 +15,9 @@ import pytest
 
 if TYPE_CHECKING:
     from affidavit.testing.audit_log.watch import AuditLog, Watch
+    from affidavit.testing.coverage.asked import AuditCoverage
 
-__all__ = ["audit_log"]
+__all__ = ["audit_coverage", "audit_log"]
 
 _watch = pytest.StashKey["Watch"]()
 
@@ -30,6 +31,33 @@ def _watch_of(config: pytest.Config) -> Watch:
         watch = config.stash[_watch] = Watch()
     watch.start()
     return watch
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--audit-coverage`` and what it looks at."""
+    group = parser.getgroup("affidavit", "audit log")
+    group.addoption(
+        "--audit-coverage",
+        action="store_true",
+        help="list the routes that change something, and the models, that recorded nothing in this run",
+    )
+    group.addoption(
+        "--audit-coverage-fail",
+        action="store_true",
+        help="the same, and let the run fail where one is silent that is not allowed to be",
+    )
+    parser.addini("audit_coverage_app", "app of Starlette or FastAPI, package.module:name", type="args")
+    parser.addini("audit_coverage_models", "declarative base of SQLAlchemy, package.module:name", type="args")
+    parser.addini("audit_coverage_audit", "the Audit that models are registered with, package.module:name")
+    parser.addini("audit_coverage_allow", "routes and models that may record nothing", type="linelist")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Count from the beginning, where that is wanted."""
+    if config.getoption("audit_coverage") or config.getoption("audit_coverage_fail"):
+        from affidavit.testing.coverage.hooks import CoverageHooks
+
+        config.pluginmanager.register(CoverageHooks(config, _watch_of(config)), "affidavit-coverage")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -59,6 +87,16 @@ def audit_log(_affidavit_events: None, request: pytest.FixtureRequest) -> AuditL
     from affidavit.testing.audit_log.watch import AuditLog
 
     return AuditLog(_watch_of(request.config))
+
+
+@pytest.fixture(scope="session")
+def audit_coverage(request: pytest.FixtureRequest) -> Iterator[AuditCoverage]:
+    """Counts from its first use on: ``audit_coverage(app=app, models=Base).routes`` recorded nothing."""
+    from affidavit.testing.coverage.asked import AuditCoverage
+
+    coverage = AuditCoverage(_watch_of(request.config))
+    yield coverage
+    coverage.stop()
 
 
 def _unblocked(request: pytest.FixtureRequest) -> AbstractContextManager[object]:

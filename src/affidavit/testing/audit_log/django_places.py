@@ -11,7 +11,7 @@ from django.db import connections, transaction
 from affidavit.recorder.adapters.django import DjangoDriver
 from affidavit.recorder.adapters.driver import drive
 from affidavit.testing.audit_log.forget import forgetting
-from affidavit.testing.audit_log.places import NotAwaited, Place, found, is_awaited
+from affidavit.testing.audit_log.place import NotAwaited, Place, found, is_awaited
 
 __all__ = ["DjangoPlace", "in_memory"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from affidavit.testing.audit_log.event import RecordedEvent
-from affidavit.testing.audit_log.places import Place
+from affidavit.testing.audit_log.place import Place
 
 __all__ = ["Entry"]
 

@@ -16,7 +16,8 @@ from affidavit.recorder.watchers import watchers
 from affidavit.testing.audit_log.entry import Entry
 from affidavit.testing.audit_log.event import RecordedEvent, event_of
 from affidavit.testing.audit_log.events import Events, Questions
-from affidavit.testing.audit_log.places import Place, key_of, kind_of, place_of
+from affidavit.testing.audit_log.place import Place
+from affidavit.testing.audit_log.places import key_of, kind_of, place_of
 
 __all__ = ["AuditLog", "Watch"]
 

@@ -1,4 +1,4 @@
-"""The routes of Starlette and FastAPI, and the models of SQLAlchemy; asked of the objects, nothing imported."""
+"""The routes of Starlette and FastAPI, and the models of SQLAlchemy: asked of the objects themselves."""
 
 from __future__ import annotations
 
