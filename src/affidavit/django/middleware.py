@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
@@ -12,7 +12,9 @@ from django.utils.module_loading import import_string
 from affidavit.core.event import Actor, Session
 from affidavit.django.people import actor_of, user_of
 from affidavit.django.recording import audit
+from affidavit.django.requests import Endpoints
 from affidavit.django.settings import given
+from affidavit.django.streams import keep_context
 from affidavit.recorder.context import Context, entered
 from affidavit.recorder.request import RequestReader, headers_of
 
@@ -27,6 +29,7 @@ class AuditMiddleware:
     ``AFFIDAVIT["trusted_proxies"]`` names the proxies whose ``X-Forwarded-For`` is believed.
     ``AFFIDAVIT["organization_of"]`` is a function of the request, or its dotted path, that says whose its
     events are; it is asked with the first event, and ``None`` leaves that to ``AFFIDAVIT["organization"]``.
+    ``AFFIDAVIT["requests"]`` chooses endpoints whose requests are events (docs/howto/django.md).
     ``AFFIDAVIT["start"]`` has a worker run beside the server, as ``audit.start()`` does, but in tests.
     """
 
@@ -36,6 +39,7 @@ class AuditMiddleware:
     def __init__(self, get_response: Callable[[Any], Any]) -> None:
         self._get_response = get_response
         self._reader = RequestReader(trusted_proxies=given().get("trusted_proxies", ()))
+        self._endpoints = Endpoints(audit, given()) if given().get("requests") else None
         self._organization_of = _function(given().get("organization_of"))
         self._is_async = iscoroutinefunction(get_response)
         if self._is_async:
@@ -47,14 +51,24 @@ class AuditMiddleware:
         """Handle one request."""
         if self._is_async:
             return self._handle(request)
-        with entered(self._context(request)):
-            return self._get_response(request)
+        context = self._context(request)
+        with entered(context):
+            if self._endpoints is None:
+                response = self._get_response(request)
+            else:
+                response = self._endpoints.answer(self._get_response, request, context)
+        keep_context(response, context)
+        return response
 
     async def _handle(self, request: Any) -> Any:
         context = self._context(request)
-        answer: Awaitable[Any] = self._get_response(request)
         with entered(context):
-            return await answer
+            if self._endpoints is None:
+                response = await self._get_response(request)
+            else:
+                response = await self._endpoints.answer_async(self._get_response, request, context)
+        keep_context(response, context)
+        return response
 
     def _context(self, request: Any) -> Context:
         peer = request.META.get("REMOTE_ADDR") or None

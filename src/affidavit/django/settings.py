@@ -16,7 +16,8 @@ __all__ = ["audit_options", "database_url", "given", "schema"]
 _OF_AUDIT = frozenset(
     {"organization", "source", "catalogs", "schema", "spool", "data_dir", "allow_import", "using"}
 )
-_NAMES = _OF_AUDIT | {"trusted_proxies", "organization_of", "start"}
+_OF_REQUESTS = frozenset({"requests", "request_source", "request_bodies", "request_on_error"})
+_NAMES = _OF_AUDIT | _OF_REQUESTS | {"trusted_proxies", "organization_of", "start"}
 _NOT_OF_LIBPQ = frozenset(
     {"autocommit", "client_encoding", "context", "cursor_factory", "prepare_threshold", "row_factory"}
 )

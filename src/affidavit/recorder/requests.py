@@ -68,6 +68,7 @@ class Asked(NamedTuple):
 class _Endpoint(NamedTuple):
     method: str
     template: str
+    names_only: str
     pattern: re.Pattern[str]
     action: str
 
@@ -140,9 +141,13 @@ class RequestRecorder:
         self, asked: Asked, context: Context, status: int, route: str | None = None
     ) -> bool:
         """The same without holding the event loop up."""
-        if self._chosen(asked, route) is None:
+        if not self.chooses(asked, route):
             return True
         return await asyncio.to_thread(self.record, asked, context, status, route)
+
+    def chooses(self, asked: Asked, route: str | None = None) -> bool:
+        """Whether the endpoint of a request was chosen; see :meth:`record`."""
+        return self._chosen(asked, route) is not None
 
     def keeps_body(self, content_type: str) -> bool:
         """Whether a body of this type is to be handed over, where it is no longer than ``BODY``."""
@@ -151,8 +156,9 @@ class RequestRecorder:
 
     def _chosen(self, asked: Asked, route: str | None) -> tuple[_Endpoint, re.Match[str]] | None:
         method = "GET" if asked.method == "HEAD" else asked.method
+        taken = None if route is None else _names_only(route)
         for endpoint in self._endpoints:
-            if endpoint.method == method and (route is None or endpoint.template.endswith(route)):
+            if endpoint.method == method and (taken is None or endpoint.names_only.endswith(taken)):
                 found = endpoint.pattern.match(asked.path)
                 if found is not None:
                     return endpoint, found
@@ -201,7 +207,12 @@ def _endpoint(key: str, action: str | EventType) -> _Endpoint:
         compiled = re.compile(pattern + re.escape(template[end:]) + r"\Z", re.DOTALL)
     except re.error as error:
         raise ConfigError(f"The template of {key!r} cannot be read: {error}") from error
-    return _Endpoint(found["method"], template, compiled, name)
+    return _Endpoint(found["method"], template, _names_only(template), compiled, name)
+
+
+def _names_only(template: str) -> str:
+    """A template without the kinds of its parameters: ``<int:run_id>`` and ``{run_id}`` are the same."""
+    return _PARAMETER.sub(lambda part: "{" + (part[1] or part[4]) + "}", template)
 
 
 def _request(known: Request | None, asked: Asked, endpoint: _Endpoint) -> Request:
