@@ -120,7 +120,8 @@ class Served:
         self.socket = app.folder / "s"
         (app.folder / "served.py").write_text(MODULE)
         kept = {name: value for name, value in os.environ.items() if not name.startswith("AFFIDAVIT_")}
-        variables = {"APP_DATABASE": app.url, "APP_KEYS": str(self.keys), "PYTHONPATH": str(app.folder)}
+        path = os.pathsep.join(filter(None, (str(app.folder), os.environ.get("PYTHONPATH"))))
+        variables = {"APP_DATABASE": app.url, "APP_KEYS": str(self.keys), "PYTHONPATH": path}
         words = [word.format(socket=self.socket) for word in command.split()]
         self.log = app.folder / "server.log"
         with self.log.open("ab") as log:
