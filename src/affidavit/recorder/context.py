@@ -45,6 +45,14 @@ class Context:
         """Whether a field is known, or somebody will be asked for it."""
         return self.fields.get(name) is not None or name in self._asked
 
+    def otherwise(self, name: str, value: Any) -> None:
+        """Give a field a value where nobody says another: neither now, nor when somebody is asked for it."""
+        how = self._asked.get(name)
+        if how is not None:
+            self._asked[name] = lambda: value if (found := how()) is None else found
+        elif self.fields.get(name) is None:
+            self.fields[name] = value
+
     def known(self) -> Mapping[str, Any]:
         """The fields, those that had to be asked for among them."""
         for name, how in list(self._asked.items()):
@@ -201,8 +209,8 @@ def actor(
     who = id if isinstance(id, Actor) else person(type, _identifier(id), name, email)
     known["actor"] = who
     here.update(**known)
-    if who.type in _CREDENTIALS and not here.has("session"):
-        here.update(session=Session(type=who.type, token_id=who.id, token_name=who.name))
+    if who.type in _CREDENTIALS:
+        here.otherwise("session", Session(type=who.type, token_id=who.id, token_name=who.name))
 
 
 def _identifier(value: object) -> str:

@@ -44,13 +44,18 @@ def teams(name: str, alias: str = "default") -> int:
 
 def stored(name: str, alias: str = "default") -> list[dict[str, Any]]:
     """The events of a reason, by plain SQL, in order, their groups parsed."""
+    return [row for row in every_event(alias) if row["details"].get("reason") == name]
+
+
+def every_event(alias: str = "default") -> list[dict[str, Any]]:
+    """All events by plain SQL, in order, their groups parsed."""
     with connections[alias].cursor() as cursor:
         cursor.execute(f"SELECT {', '.join(COLUMNS)} FROM affidavit_events ORDER BY recorded_at, id")
         rows = [dict(zip(COLUMNS, row, strict=True)) for row in cursor.fetchall()]
     for row in rows:
         for group in ("actor", "resources", "context", "changes", "details"):
             row[group] = json.loads(row[group])
-    return [row for row in rows if row["details"].get("reason") == name]
+    return rows
 
 
 def leaves(name: str, alias: str = "default") -> list[Leaf]:
