@@ -39,7 +39,7 @@ def urls_of(page: Mounted, authorize: Authorize, namespace: str) -> tuple[list[A
 
 
 def _view(page: Mounted, authorize: Authorize) -> Callable[..., HttpResponseBase]:
-    def view(request: Any, rest: str = "") -> HttpResponseBase:
+    def view(request: Any, rest: str = "", **_of_the_route: Any) -> HttpResponseBase:
         scope = _scope(request, rest)
         exchange = Exchange(page.answer, scope, _body(request), lambda: _asked(authorize, request))
         status, headers, streams = exchange.begin()

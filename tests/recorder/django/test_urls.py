@@ -1,0 +1,25 @@
+"""The page in a Django project's urls.py, on both engines; in processes of their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.recorder.django.processes import databases_on, dropped, run
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
+def test_inside(request: pytest.FixtureRequest, tmp_path: Path, engine: str) -> None:
+    """What ``inside/page.py`` promises holds."""
+    server = request.getfixturevalue("postgres") if engine == "postgresql" else None
+    databases = databases_on(server, tmp_path)
+    try:
+        done = run(
+            databases,
+            *("-m", "pytest", "-q", "-p", "no:django", "-p", "no:xdist", "-p", "no:cacheprovider"),
+            *("-p", "tests.recorder.django.inside.plugin", "tests/recorder/django/inside/page.py"),
+        )
+    finally:
+        dropped(server, databases)
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
