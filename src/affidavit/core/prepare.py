@@ -35,7 +35,7 @@ from affidavit.core.times import DAY, MINUTE, TimeError, parse_time
 from affidavit.core.walk import Walk
 from affidavit.errors import FieldError, InvalidEvent
 
-__all__ = ["Frame", "Rights", "prepare"]
+__all__ = ["Frame", "Rights", "at", "prepare"]
 
 AHEAD = 5 * MINUTE
 """How far ``occurred_at`` may lie ahead of our clock."""
@@ -150,6 +150,20 @@ def prepare(draft: Draft, frame: Frame, *, pointer: str, moment: int | None, ran
         None,
     )
     return Row(event_id, organization, values, None, key_given(draft), frame.rights.compare, filled, size)
+
+
+def at(row: Row, moment: int) -> Row:
+    """A row whose event nobody gave a time or a name, as of another moment.
+
+    Args:
+        row: that :func:`prepare` made.
+        moment: microseconds since 1970 UTC.
+    """
+    event_id = make_id(moment, int.from_bytes(row.id[8:], "big"))
+    values = (event_id, *row.values[1:])
+    return Row(
+        event_id, row.organization, values, row.recorded_at, row.given, row.compare, row.filled, row.size
+    )
 
 
 def key_given(draft: Draft) -> bool:

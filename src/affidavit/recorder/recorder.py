@@ -7,7 +7,7 @@ from typing import Any
 
 from affidavit.core.catalog import CatalogSet, EventType
 from affidavit.core.event import MAX_BATCH, Draft, Resource
-from affidavit.core.prepare import Frame, Rights, prepare
+from affidavit.core.prepare import Frame, Rights, at, prepare
 from affidavit.core.row import Row
 from affidavit.core.statement import Steps, postgres_steps, sqlite_steps
 from affidavit.errors import FieldError, InvalidEvent, TooLarge
@@ -18,6 +18,10 @@ from affidavit.recorder.registered import Registered
 __all__ = ["Recorder"]
 
 _RANDOM = 40
+
+
+def _no_secret(_organization: str) -> bytes:
+    return bytes(32)
 
 
 def _nothing(_draft: Draft) -> Mapping[str, Any]:
@@ -93,20 +97,27 @@ class Recorder:
         """The resource that an object is: as its class was registered, or as an ORM that has it says."""
         return self.registered.describe(value)
 
-    def check(self, drafts: Sequence[Draft]) -> None:
+    def check(self, drafts: Sequence[Draft]) -> list[Row]:
         """Raise now what :meth:`rows` would raise later.
+
+        Returns:
+            Their rows, which may be handed to :meth:`steps`; those of keyed events are not to be stored.
 
         Raises:
             InvalidEvent: with every rule that is broken.
         """
-        self.rows(drafts, lambda _organization: bytes(32))
+        return self.rows(drafts, _no_secret)
 
-    def rows(self, drafts: Sequence[Draft], secret: Callable[[str], bytes]) -> list[Row]:
+    def rows(
+        self, drafts: Sequence[Draft], secret: Callable[[str], bytes], made: Sequence[Row | None] = ()
+    ) -> list[Row]:
         """Check drafts and make their rows.
 
         Args:
             drafts: at most 1,000.
             secret: of an organization.
+            made: rows that :meth:`check` gave for the same drafts, one for each or none at all. They get the
+                time of now where the caller gave none.
 
         Raises:
             InvalidEvent: with every rule that is broken; nothing was written.
@@ -130,6 +141,9 @@ class Recorder:
         broken: list[FieldError] = []
         for number, draft in enumerate(drafts):
             moment += draft.occurred_at is None
+            if made and (row := made[number]) is not None and draft.idempotency_key is None:
+                rows.append(row if draft.occurred_at is not None or draft.id is not None else at(row, moment))
+                continue
             pointer = "" if len(drafts) == 1 else f"/events/{number}"
             try:
                 rows.append(
@@ -141,13 +155,13 @@ class Recorder:
             raise InvalidEvent(tuple(broken))
         return rows
 
-    def steps(self, drafts: Sequence[Draft], dialect: str) -> Steps:
-        """The statements that record these drafts, on ``sqlite`` or ``postgresql``."""
+    def steps(self, drafts: Sequence[Draft], dialect: str, made: Sequence[Row | None] = ()) -> Steps:
+        """The statements that record these drafts, on ``sqlite`` or ``postgresql``; see :meth:`rows`."""
         if dialect == "postgresql":
-            return postgres_steps(drafts, lambda secret: self.rows(drafts, secret))
+            return postgres_steps(drafts, lambda secret: self.rows(drafts, secret, made))
         return sqlite_steps(
             drafts,
-            lambda secret: self.rows(drafts, secret),
+            lambda secret: self.rows(drafts, secret, made),
             organization=lambda draft: draft.organization,
             now=self.clock(),
             entropy=self.entropy,

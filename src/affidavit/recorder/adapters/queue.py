@@ -10,7 +10,8 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import UnboundExecutionError
 from sqlalchemy.orm import Session, SessionTransaction
 
-from affidavit.core.event import MAX_BATCH
+from affidavit.core.event import MAX_BATCH, Draft
+from affidavit.core.row import Row
 from affidavit.errors import FieldError, InvalidEvent, WrongTransaction
 from affidavit.recorder.adapters.histories import Changed, Histories, Kind
 from affidavit.recorder.adapters.mapped import is_mapped, state_of
@@ -33,6 +34,8 @@ class Waiting(NamedTuple):
         schema: of our tables on PostgreSQL.
         transaction: the root or savepoint in which it was recorded; ``None``: the current one.
         objects: mapped ones that it speaks of.
+        draft: of what was said, where it speaks of no object.
+        row: that was made of it when it was checked.
     """
 
     recorder: Recorder
@@ -40,6 +43,8 @@ class Waiting(NamedTuple):
     schema: str
     transaction: SessionTransaction | None = None
     objects: tuple[object, ...] = ()
+    draft: Draft | None = None
+    row: Row | None = None
 
 
 def objects_of(said: Said) -> tuple[object, ...]:
@@ -108,7 +113,7 @@ class Queue:
 def _write(session: Session, ready: Sequence[tuple[Waiting, Said]]) -> None:
     """Write events, one statement for each recorder and database, at most 1,000 events long."""
     connections: dict[tuple[object, object], Connection] = {}
-    places: dict[tuple[Connection, str, int], tuple[Recorder, list[Said]]] = {}
+    places: dict[tuple[Connection, str, int], tuple[Recorder, list[Draft], list[Row | None]]] = {}
     for each, said in ready:
         state = state_of(each.objects[0]) if each.objects else None
         mapper = None if state is None else state.mapper
@@ -117,10 +122,13 @@ def _write(session: Session, ready: Sequence[tuple[Waiting, Said]]) -> None:
             connection = _connection(session, mapper, each.transaction)
             connections[each.transaction, mapper] = connection
         place = (connection, each.schema, id(each.recorder))
-        places.setdefault(place, (each.recorder, []))[1].append(said)
-    for (connection, schema, _id), (recorder, all_said) in places.items():
-        for start in range(0, len(all_said), MAX_BATCH):
-            write(connection, recorder, all_said[start : start + MAX_BATCH], schema)
+        _recorder, drafts, made = places.setdefault(place, (each.recorder, [], []))
+        drafts.append(each.recorder.draft(said) if each.draft is None else each.draft)
+        made.append(each.row)
+    for (connection, schema, _id), (recorder, drafts, made) in places.items():
+        for start in range(0, len(drafts), MAX_BATCH):
+            end = start + MAX_BATCH
+            write(connection, recorder, drafts[start:end], schema, made[start:end])
 
 
 def _no_id(one: object) -> InvalidEvent:

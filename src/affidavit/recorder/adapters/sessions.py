@@ -40,12 +40,24 @@ class SessionAdapter:
         install()
         transaction = _transaction(session)
         use(recorder)
-        for each in said:
-            recorder.check(
-                [recorder.draft(_supposed(each), lambda one: recorder.describe(one) or _pending(one))]
-            )
-        for each in said:
-            enqueue(session, Waiting(recorder, each, schema, transaction, objects_of(each)))
+        waiting = [_checked(recorder, each, schema, transaction) for each in said]
+        for each in waiting:
+            enqueue(session, each)
+
+
+def _checked(recorder: Recorder, said: Said, schema: str, transaction: SessionTransaction) -> Waiting:
+    """An event that breaks no rule, as far as that is known before the flush.
+
+    Raises:
+        InvalidEvent: a rule is broken.
+    """
+    objects = objects_of(said)
+    if not objects:
+        draft = recorder.draft(said)
+        (row,) = recorder.check([draft])
+        return Waiting(recorder, said, schema, transaction, objects, draft, row)
+    recorder.check([recorder.draft(_supposed(said), lambda one: recorder.describe(one) or _pending(one))])
+    return Waiting(recorder, said, schema, transaction, objects)
 
 
 def enqueue(session: Session, waiting: Waiting) -> None:

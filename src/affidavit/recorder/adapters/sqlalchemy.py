@@ -10,7 +10,8 @@ from sqlalchemy.engine import Connection, TwoPhaseTransaction
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from affidavit.core.row import Recorded
+from affidavit.core.event import Draft
+from affidavit.core.row import Recorded, Row
 from affidavit.core.statement import Answer, Statement, written
 from affidavit.errors import WrongTransaction
 from affidavit.recorder.adapters.driver import drive
@@ -98,8 +99,21 @@ def _explained(error: DBAPIError) -> Exception | None:
     )
 
 
-def write(connection: Connection, recorder: Recorder, said: Sequence[Said], schema: str) -> list[Recorded]:
+def write(
+    connection: Connection,
+    recorder: Recorder,
+    drafts: Sequence[Draft],
+    schema: str,
+    made: Sequence[Row | None] = (),
+) -> list[Recorded]:
     """Record within the transaction of a connection.
+
+    Args:
+        connection: in its transaction.
+        recorder: makes the statements.
+        drafts: at most 1,000.
+        schema: of our tables on PostgreSQL.
+        made: see :meth:`affidavit.recorder.recorder.Recorder.rows`.
 
     Raises:
         InvalidEvent: a rule is broken; nothing was written.
@@ -107,7 +121,7 @@ def write(connection: Connection, recorder: Recorder, said: Sequence[Said], sche
     """
     driver = SqlalchemyDriver(connection, schema)
     check(connection)
-    return drive(driver, recorder.steps([recorder.draft(each) for each in said], driver.dialect))
+    return drive(driver, recorder.steps(drafts, driver.dialect, made))
 
 
 def check(connection: Connection) -> None:
@@ -141,7 +155,7 @@ class ConnectionAdapter:
         self, recorder: Recorder, target: Connection, said: Sequence[Said], schema: str
     ) -> list[Recorded]:
         """See :class:`affidavit.recorder.adapters.dispatch.Adapter`."""
-        return write(target, recorder, said, schema)
+        return write(target, recorder, [recorder.draft(each) for each in said], schema)
 
 
 class AsyncConnectionAdapter:
@@ -151,5 +165,5 @@ class AsyncConnectionAdapter:
         self, recorder: Recorder, target: AsyncConnection, said: Sequence[Said], schema: str
     ) -> Awaitable[list[Recorded]]:
         """See :class:`affidavit.recorder.adapters.dispatch.Adapter`."""
-        recorder.check([recorder.draft(each) for each in said])
-        return target.run_sync(write, recorder, said, schema)
+        drafts = [recorder.draft(each) for each in said]
+        return target.run_sync(write, recorder, drafts, schema, recorder.check(drafts))
