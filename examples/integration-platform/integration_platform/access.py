@@ -34,7 +34,7 @@ LASTS = timedelta(days=14)
 
 
 class Syncs(Catalog, prefix="sync", title="Syncs"):
-    run = EventType("run", "Connection synchronized", requires=["resources"])
+    run = EventType("run", "Connection synchronized")
 
 
 audit = Audit(db.engine, organization="trellis", catalogs=[Syncs])
@@ -197,4 +197,5 @@ def sign_in(email: str, password: str) -> str:
 def sign_out(who: Caller, token: str) -> None:
     """Sign a person out of one browser."""
     with db.Session.begin() as session:
+        audit.record(session, "auth.logout")
         session.execute(delete(SignIn).where(SignIn.id == hash_of(token), SignIn.user_id == who.person["id"]))
