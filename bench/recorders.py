@@ -19,7 +19,7 @@ from bench.recorders_record import RECORD, Timing, read, write
 from bench.recorders_seen import NAMES, look
 from bench.results import Results, at_most_ratio, median, paired
 
-__all__ = ["measure", "see"]
+__all__ = ["measure", "see", "take"]
 
 ROUNDS: Final = 9
 TIMES: Final = {"one": 100, "hundred": 4, "together": 4, "saves": 2}
@@ -50,13 +50,17 @@ GROUPS: Final = (
     Group("SQLAlchemy Connection", "SQLite"),
     Group("SQLAlchemy Session", "SQLite", ("capture", "continuum")),
     Group("SQLAlchemy AsyncSession", "SQLite"),
-    Group("Django", "SQLite", ("auditlog", "easyaudit", "simple_history")),
+    Group("Django", "SQLite", ("capture", "auditlog", "easyaudit", "simple_history")),
     Group("psycopg", "PostgreSQL"),
     Group("psycopg, async", "PostgreSQL"),
     Group("SQLAlchemy Connection", "PostgreSQL"),
-    Group("SQLAlchemy Session", "PostgreSQL", ("capture", "continuum", "native")),
+    Group("SQLAlchemy Session", "PostgreSQL", ("capture", "triggers", "continuum", "native")),
     Group("SQLAlchemy AsyncSession", "PostgreSQL"),
-    Group("Django", "PostgreSQL", ("auditlog", "easyaudit", "simple_history", "pghistory")),
+    Group(
+        "Django",
+        "PostgreSQL",
+        ("capture", "triggers", "auditlog", "easyaudit", "simple_history", "pghistory"),
+    ),
 )
 
 AT_ONCE: Final = ("SQLAlchemy Session", "SQLAlchemy AsyncSession")
@@ -133,7 +137,7 @@ def _rounds(makers: OnSqlite | OnPostgres, group: Group, rounds: int) -> Times:
                 at = number % len(sides)
                 for side in (*sides[at:], *sides[:at]):
                     if _does(group, side, action):
-                        took = _take(children[side], action)
+                        took = take(children[side], action)
                         if number:
                             times.add(action, side, took)
     return times
@@ -161,7 +165,7 @@ def _children(makers: OnSqlite | OnPostgres, stack: str, sides: Sequence[str]) -
             child.end()
 
 
-def _take(child: Child, action: str) -> tuple[float, float]:
+def take(child: Child, action: str) -> tuple[float, float]:
     """Milliseconds of a transaction, by the clock and of a core.
 
     Raises:

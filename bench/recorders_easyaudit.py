@@ -16,4 +16,6 @@ SETTINGS: Final[dict[str, Any]] = {
     "INSTALLED_APPS": ["easyaudit"],
     "MIDDLEWARE": ["easyaudit.middleware.easyaudit.EasyAuditMiddleware"],
     "DJANGO_EASY_AUDIT_PROPAGATE_EXCEPTIONS": True,
+    # The table says what became of it; the traceback is not wanted on the bench's own output.
+    "LOGGING": {"version": 1, "loggers": {"easyaudit": {"level": "CRITICAL", "handlers": []}}},
 }

@@ -44,7 +44,9 @@ def words(name: str, cell: Cell | None) -> str:
     if cell is None:
         return "-"
     if name == WITHOUT:
-        return "**kept without it**" if cell.rows else "refused, right"
+        if cell.rows:
+            return "**kept without it**" + (", then an error" if cell.error else "")
+        return "refused, right"
     if cell.error:
         return f"fails: {cell.error.partition(':')[0]}"
     if not cell.rows:

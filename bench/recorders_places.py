@@ -149,6 +149,10 @@ class OnPostgres:
                 connection.execute(_ROWS.format(series="generate_series(1, 100000) n").encode())
         return _PostgresPlace(url, lambda: self._drop(name))
 
+    def close(self) -> None:
+        """Drop what they were copied from."""
+        self._base.drop()
+
     def _drop(self, name: str) -> None:
         with self._server.connect() as connection:
             connection.execute(

@@ -10,7 +10,7 @@ from bench.recorders_places import Child, OnPostgres, OnSqlite
 from bench.recorders_queries import OF_QUERYSETS
 from bench.recorders_record import Cell, Recorder
 
-__all__ = ["NAMES", "SEEN", "WITHOUT", "look"]
+__all__ = ["NAMES", "SEEN", "WITHOUT", "look", "look_at"]
 
 NAMES: Final = {
     "ours": "Affidavit, `record`",
@@ -26,10 +26,13 @@ NAMES: Final = {
 """Of the sides, as people know them."""
 
 SEEN: Final = {
-    ("Django", "SQLite"): ("ours", "auditlog", "easyaudit", "simple_history"),
-    ("Django", "PostgreSQL"): ("ours", "auditlog", "easyaudit", "simple_history", "pghistory", "triggers"),
+    ("Django", "SQLite"): ("ours", "capture", "auditlog", "easyaudit", "simple_history"),
+    ("Django", "PostgreSQL"): (
+        *("ours", "capture", "triggers"),
+        *("auditlog", "easyaudit", "simple_history", "pghistory"),
+    ),
     ("SQLAlchemy", "SQLite"): ("ours", "capture", "continuum"),
-    ("SQLAlchemy", "PostgreSQL"): ("ours", "capture", "continuum", "native", "triggers"),
+    ("SQLAlchemy", "PostgreSQL"): ("ours", "capture", "triggers", "continuum", "native"),
 }
 _STACKS: Final = {"Django": ("Django", OF_QUERYSETS), "SQLAlchemy": ("SQLAlchemy Session", OF_SESSIONS)}
 
@@ -46,12 +49,19 @@ def look(makers: OnSqlite | OnPostgres, say: Callable[[str], None] = print) -> l
     for (stack, engine), sides in SEEN.items():
         if engine == makers.label:
             for side in sides:
-                found.append(_look_at(makers, stack, side))
+                found.append(look_at(makers, stack, side))
                 say(f"looked at {NAMES[side]} on {engine}")
     return found
 
 
-def _look_at(makers: OnSqlite | OnPostgres, stack: str, side: str) -> Recorder:
+def look_at(makers: OnSqlite | OnPostgres, stack: str, side: str) -> Recorder:
+    """Ask one recorder for every operation.
+
+    Args:
+        makers: of its database.
+        stack: ``Django`` or ``SQLAlchemy``.
+        side: the recorder.
+    """
     holder, operations = _STACKS[stack]
     child = Child(holder, side, makers.make(customers=False, by_hand=False))
     try:

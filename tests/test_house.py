@@ -72,7 +72,7 @@ def test_what_only_looks_like_a_leftover_passes(text: str) -> None:
     assert leftovers("x", text) == []
 
 
-@pytest.mark.parametrize("name", ["dev.txt", "interop.txt", "server.txt"])
+@pytest.mark.parametrize("name", ["bench.txt", "dev.txt", "interop.txt", "server.txt"])
 def test_the_lock_files_pin_every_package_by_hash(name: str) -> None:
     """A lock file has exact versions, a hash for each, and no option that names a place."""
     lines = (ROOT / "requirements" / name).read_text(encoding="utf-8").splitlines()
