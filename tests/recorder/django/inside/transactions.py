@@ -12,6 +12,7 @@ import pytest
 from django.db import DatabaseError, IntegrityError, connection, connections, transaction
 from django.test import Client, override_settings
 
+from affidavit.core.event import Request
 from affidavit.django import audit
 from affidavit.django.recording import DjangoAudit
 from affidavit.django.settings import audit_options, database_url
@@ -105,10 +106,10 @@ def test_outside_of_a_block(name: str) -> None:
 
 
 def test_block_of_a_test_case(name: str) -> None:
-    """The blocks that a ``TestCase`` wraps around a test do not count: the mistake shows in tests."""
+    """In a request the blocks that a ``TestCase`` wraps around a test do not count: the mistake shows."""
     around = transaction.Atomic("default", True, False)
     around._from_testcase = True
-    with around:
+    with around, audit.context(request=Request(method="GET")):
         with pytest.raises(WrongTransaction):
             change(name)
         with transaction.atomic():
