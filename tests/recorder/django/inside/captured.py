@@ -1,4 +1,5 @@
 """Captured models: each change that is committed is an event, and what no object shows is never silent."""
+# ruff: noqa: PT012 - what is tried is what a whole block leaves behind
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ import pickle
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any, NamedTuple
 import pytest
 from django.core.files.base import ContentFile
 from django.core.management import call_command
-from django.db import IntegrityError, connection, connections, models, transaction
+from django.db import DatabaseError, IntegrityError, connection, connections, models, transaction
 from django.db.models import F, Value
 from django.db.models.functions import Upper
 from django.db.models.signals import post_save, pre_save
@@ -32,6 +33,7 @@ from affidavit.recorder.capture import uncaptured
 from affidavit.recorder.capture.uncaptured import UncapturedChange
 from affidavit.recorder.context import entered
 from affidavit.recorder.fields import system
+from tests.recorder.django.inside.transactions import cut, lost_in_the_commit
 from tests.recorder.django.project.models import Herb, Kind, Plant, Plot, Stake, Tag, Team, Tree
 
 audit.capture(Plant, exclude=["seen_at", "changed_at"], mask=["shed_code"])
@@ -577,6 +579,57 @@ def test_autocommit_off(name: str, events: Callable[..., list[Seen]]) -> None:
         transaction.commit()
     finally:
         transaction.set_autocommit(True)
+    assert [each.changes["height"] for each in events()] == [(None, 1), (1, 2)]
+
+
+@pytest.mark.parametrize("in_block", [True, False])
+def test_connection_lost_before_the_commit(
+    name: str, events: Callable[..., list[Seen]], in_block: bool
+) -> None:
+    """What was not committed is gone, change and event, and the object knows that."""
+    plant = Plant.objects.create(name=name)
+    plant.height = 2
+
+    def lose(execute: Callable[..., Any], sql: str, *more: Any) -> Any:
+        result = execute(sql, *more)
+        if sql.startswith('UPDATE "project_plant"'):
+            cut()
+        return result
+
+    if in_block:
+        with pytest.raises(DatabaseError), transaction.atomic():
+            plant.save()
+            cut()
+    else:
+        with pytest.raises(DatabaseError), connection.execute_wrapper(lose):
+            plant.save()
+    connection.close()
+    assert len(events()) == 1
+    plant.save()
+    assert events()[1].changes == {"height": (1, 2)}
+    assert Plant.objects.get(name=name).height == 2
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="there is no connection that could be lost")
+@pytest.mark.parametrize("in_block", [True, False])
+def test_connection_lost_during_the_commit(
+    name: str, events: Callable[..., list[Seen]], in_block: bool
+) -> None:
+    """When the connection goes in the middle of the commit, there are as many events as changes."""
+    block = transaction.atomic() if in_block else nullcontext()
+    with lost_in_the_commit("project_plant"), pytest.raises(DatabaseError), block:
+        Plant.objects.create(name=name)
+    assert events() == []
+    assert not Plant.objects.filter(name=name).exists()
+
+
+def test_connection_lost_after_the_commit(name: str, events: Callable[..., list[Seen]]) -> None:
+    """What was committed stays, and the object knows that, too."""
+    plant = Plant.objects.create(name=name)
+    cut()
+    connection.close()
+    plant.height = 2
+    plant.save()
     assert [each.changes["height"] for each in events()] == [(None, 1), (1, 2)]
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import psycopg
 import pytest
@@ -312,9 +313,22 @@ def test_connection_lost_after_the_commit(name: str) -> None:
 LOSE = """
 CREATE FUNCTION lose() RETURNS trigger LANGUAGE plpgsql AS
 $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$;
-CREATE CONSTRAINT TRIGGER lost AFTER INSERT ON project_team DEFERRABLE INITIALLY DEFERRED
+CREATE CONSTRAINT TRIGGER lost AFTER INSERT ON {table} DEFERRABLE INITIALLY DEFERRED
 FOR EACH ROW EXECUTE FUNCTION lose();
 """
+
+
+@contextmanager
+def lost_in_the_commit(table: str) -> Iterator[None]:
+    """Whoever commits an insert loses the connection in the middle of it."""
+    with connection.cursor() as cursor:
+        cursor.execute(LOSE.format(table=table))
+    try:
+        yield
+    finally:
+        connection.close()
+        with connection.cursor() as cursor:
+            cursor.execute(f"DROP TRIGGER lost ON {table}; DROP FUNCTION lose()")
 
 
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="a limit of SQLite stands for the disk")
@@ -334,15 +348,8 @@ def test_full_disk(name: str) -> None:
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="there is no connection that could be lost")
 def test_connection_lost_during_the_commit(name: str) -> None:
     """When the connection goes in the middle of the commit, there are as many events as changes."""
-    with connection.cursor() as cursor:
-        cursor.execute(LOSE)
-    try:
-        with pytest.raises(DatabaseError), transaction.atomic():
-            change(name)
-    finally:
-        connection.close()
-        with connection.cursor() as cursor:
-            cursor.execute("DROP TRIGGER lost ON project_team; DROP FUNCTION lose()")
+    with lost_in_the_commit("project_team"), pytest.raises(DatabaseError), transaction.atomic():
+        change(name)
     assert both(name) == (0, 0)
 
 
