@@ -130,7 +130,7 @@ print("parent", started.pid, flush=True)
 
 
 def test_a_process_that_has_the_worker_keeps_it_when_it_forks(sqlite: App) -> None:
-    """A pool of processes that an app forks neither ends its worker nor takes it over."""
+    """A pool of processes that an app forks takes its worker over only when the app itself stops."""
     said = run(
         sqlite,
         """
@@ -138,17 +138,24 @@ companion.FORKED = 0
 started = audit.start()
 until(lambda: started.pid)
 print(started.pid, flush=True)
+ours, theirs = os.pipe()
 child = os.fork()
 if child == 0:
     time.sleep(1)
     print(started.pid, flush=True)
+    os.write(theirs, b"x")
+    until(lambda: started.pid)
+    print("child", started.pid, flush=True)
     os._exit(0)
-os.waitpid(child, 0)
+os.read(ours, 1)
 print(started.pid, flush=True)
+audit.stop()
+os.waitpid(child, 0)
 """,
     )
     assert said[1] == "None"
     assert said[0] == said[2] != "None"
+    assert said[3] == "child", "it has not taken over when the parent stopped"
 
 
 def test_starting_twice_is_starting_once_and_stopping_ends_it(sqlite: App) -> None:
@@ -239,8 +246,8 @@ def test_the_worker_is_of_the_database_that_the_audit_was_given(
     if app.engine == "sqlite":
         assert opened.settings().database == app.url
     else:
-        found, given = (conninfo_to_dict(url) for url in (opened.settings().database, app.url))
-        assert {name: found.get(name) for name in given} == given
+        found, wanted = (conninfo_to_dict(url) for url in (opened.settings().database, app.url))
+        assert {name: found.get(name) for name in wanted} == wanted
     assert opened.settings(database=app.url).database == app.url
 
 
