@@ -90,6 +90,8 @@ class Opening:
         """Close files of SQLite; see :mod:`affidavit.recorder.forks`."""
         self._lock.acquire()
         if self._instance is not None and self._instance.settings.database_path is not None:
+            if self.app is not None:
+                self.app.state.reads.finish(SETTLING)
             self._close()
 
     def after_fork(self, *, child: bool) -> None:

@@ -8,7 +8,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import pytest
@@ -70,7 +70,7 @@ def refused(request: Any) -> Viewer | None:
     }
     if request.GET.get("q") in kinds:
         raise kinds[request.GET["q"]]
-    return request.GET.get("q")  # type: ignore[return-value]
+    return cast("Viewer", request.GET.get("q"))
 
 
 @pytest.fixture(scope="module")
@@ -268,7 +268,7 @@ def test_reading_and_exporting_name_the_viewer(audit: DjangoAudit, kind: str, us
 
 def test_an_export_comes_piece_by_piece(audit: DjangoAudit, kind: str, user: User) -> None:
     """Longer than what waits ahead of the reader, whole, and let go where the reader leaves."""
-    for _ in range(6):
+    for _ in range(2):
         with audit_block():
             for _ in range(1000):
                 audit.record("user.update", actor=Actor(type="user", id="u-1"), reason="r" * 500)
@@ -277,7 +277,7 @@ def test_an_export_comes_piece_by_piece(audit: DjangoAudit, kind: str, user: Use
     assert answer.streaming
     assert answer.is_async is (kind == "asgi")
     lines = body(answer).splitlines()
-    assert len(lines) - 1 == json.loads(lines[-1])["trailer"]["events"] >= 6000
+    assert len(lines) - 1 == json.loads(lines[-1])["trailer"]["events"] >= 2000
     # Somebody who goes away in the middle, and one who never reads: the application's sides end.
     left = browser.get(f"{AT}api/v1/events/export?format=ndjson")
     if kind == "wsgi":
