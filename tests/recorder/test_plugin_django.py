@@ -1,0 +1,38 @@
+"""The pytest plugin in Django projects: in memory, in a file, on PostgreSQL, and by two workers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from tests.postgres import Server
+from tests.recorder.test_plugin import run
+
+
+def database(kind: str, folder: Path, request: pytest.FixtureRequest) -> dict[str, Any]:
+    """The setting; of the databases for tests that follow from it none is there yet."""
+    if kind == "postgresql":
+        server: Server = request.getfixturevalue("postgres")
+        name = f"plugin_{uuid4().hex}"
+        place = {"HOST": "127.0.0.1", "PORT": str(server.port), "USER": "postgres", "NAME": name}
+        return {"ENGINE": "django.db.backends.postgresql", **place}
+    found: dict[str, Any] = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(folder / "app.db")}
+    if kind == "file":
+        found |= {"TEST": {"NAME": str(folder / "test.db")}, "OPTIONS": {"transaction_mode": "IMMEDIATE"}}
+    return found
+
+
+@pytest.mark.parametrize("kind", ["memory", "file", "postgresql", "two workers"])
+def test_inside(tmp_path: Path, request: pytest.FixtureRequest, kind: str) -> None:
+    """What ``plugin/django_cases.py`` promises holds."""
+    done = run(
+        "django_cases.py",
+        options=("--numprocesses", "2") if kind == "two workers" else ("-p", "no:xdist"),
+        PROJECT_DATABASE=json.dumps(database(kind, tmp_path, request)),
+        DJANGO_SETTINGS_MODULE="tests.recorder.plugin.django_settings",
+    )
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
