@@ -16,7 +16,7 @@ TESTS ?=
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install interop lock demo test check-style lint types docs chromium postgres requirements format bench bench-large soak mutate build clean
+.PHONY: help install interop lock demo example-integration example-pipelines test check-style lint types docs chromium postgres requirements format bench bench-large soak mutate build clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,12 @@ lock: ## write the lock files anew, with the newest versions that pyproject.toml
 
 demo: install ## fill a database with a believable company, serve it, print a login link
 	$(BIN)/affidavit demo
+
+example-integration: install ## an integration platform on FastAPI with Affidavit in it, on http://127.0.0.1:8000
+	cd examples/integration-platform && ../../$(BIN)/python -m integration_platform
+
+example-pipelines: install ## a data-pipeline platform on Django with Affidavit in it, on http://127.0.0.1:8000
+	cd examples/data-pipelines && ../../$(BIN)/python manage.py up
 
 test: lint docs chromium postgres interop ## everything that CI runs
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadscope $(TESTS)

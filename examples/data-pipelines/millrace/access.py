@@ -32,6 +32,17 @@ def team_of(request: HttpRequest) -> str:
     return found.team_id if found is not None else settings.OPERATOR
 
 
+def of_team(get_response: View) -> View:
+    """Middleware: each answer says whose data it is about, for the proxy's log."""
+
+    def called(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        response.headers["X-Team"] = team_of(request)
+        return response
+
+    return called
+
+
 def signed_in(view: View) -> View:
     """Only for members; ``view(request, member, ...)``."""
 

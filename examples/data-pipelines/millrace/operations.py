@@ -14,6 +14,8 @@ from django.utils import timezone
 
 from millrace.models import ApiToken, Connection, Member, Pipeline, Role, Run, Team
 
+audit.capture(Connection)
+
 logger = logging.getLogger("millrace")
 
 

@@ -53,6 +53,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "millrace.access.of_team",
     "affidavit.django.AuditMiddleware",
 ]
 ROOT_URLCONF = "millrace.urls"
@@ -65,7 +66,7 @@ TEMPLATES = [
             "context_processors": [
                 "django.template.context_processors.request",
                 "django.contrib.messages.context_processors.messages",
-                "millrace.web.frame",
+                "millrace.team.frame",
             ]
         },
     }
@@ -84,4 +85,4 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 OPERATOR = "millrace"
 """The company that runs the product, where something concerns no team."""
 
-AFFIDAVIT = {"organization_of": "millrace.access.team_of", "start": True}
+AFFIDAVIT = {"organization_of": "millrace.access.team_of", "requests": "millrace.api.NAMES", "start": True}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from affidavit.django import Viewer, audit
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -129,6 +131,14 @@ PANELS = [
     ("Audit log", "audit/", "team:manage", audit.urls(authorize=_reader, login_url="sign-in")),
 ]
 """Title, address below ``/team/settings/``, the permission that it takes and view of each."""
+
+
+def frame(request: HttpRequest) -> dict[str, Any]:
+    """What every page shows around it: who is signed in, and which panels are theirs."""
+    me = caller(request)
+    panels = [panel[:2] for panel in PANELS if me and (not panel[2] or me.may(panel[2]))]
+    return {"me": me, "panels": panels}
+
 
 urlpatterns = [
     *(path(f"team/settings/{where}", view, name=title) for title, where, _need, view in PANELS),

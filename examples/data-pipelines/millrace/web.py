@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.conf import settings
 from django.contrib import messages
 from django.db.models import ProtectedError
@@ -13,18 +11,9 @@ from django.urls import path
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST
 
-from millrace import access, forms, operations, team
+from millrace import forms, operations
 from millrace.access import needs, signed_in
 from millrace.models import Connection, Member, Run
-
-
-def frame(request: HttpRequest) -> dict[str, Any]:
-    """What every page shows around it."""
-    me = access.caller(request)
-    panels = [
-        (title, where) for title, where, need, _view in team.PANELS if me and (not need or me.may(need))
-    ]
-    return {"me": me, "panels": panels}
 
 
 def sign_in(request: HttpRequest) -> HttpResponse:

@@ -52,6 +52,7 @@ class Command(BaseCommand):
     """Fills an empty database."""
 
     help = __doc__
+    requires_system_checks = []  # only models are loaded, not the product
 
     def handle(self, *_words: Any, **_options: Any) -> None:
         """Make what is missing and say how to sign in."""

@@ -12,6 +12,7 @@ class Command(BaseCommand):
     """Makes the database, fills it, and serves it."""
 
     help = __doc__
+    requires_system_checks = []  # runserver makes them
 
     def add_arguments(self, parser: CommandParser) -> None:
         """The same address as ``runserver``."""
