@@ -282,6 +282,41 @@ def test_no_byte_of_the_person_is_left_in_the_spool(home: Home) -> None:
         assert home.leaks("team.update") != [], "the look at the files can find something"
 
 
+def test_what_is_put_into_a_spool_after_the_erasure_is_a_new_event(home: Home) -> None:
+    """It comes whole, as the page on erasure says, and the next one takes it; what was erased stays so."""
+    put(home.spool, "a", actor=PERSON)
+    with closing(Spool(home.spool)) as spool:
+        bodies = [entry.body for entry in spool.take(10)]
+        home.erase(CANARY)
+        put(home.spool, "b", actor=PERSON)
+        spool.put(bodies)
+        first, second = (home.erase(CANARY, dry_run=dry) for dry in (True, False))
+    assert first.outcome is not None
+    assert second.outcome is not None
+    assert first.outcome["events"] == second.outcome["events"] == 1
+    assert [each.redacted for each in home.of("team.update")] == [("actor",)] * 2
+    assert home.leaks(CANARY) == []
+
+
+def test_a_spool_that_cannot_be_read_holds_an_erasure_up(
+    home: Home, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may hold the person: nothing is completed, the log names the file, and it goes on by itself."""
+    monkeypatch.setattr("affidavit.log.tasks.RETRY", 0.0)
+    home.record(actor=PERSON)
+    home.spool.write_bytes(b"no spool" * 1_000)
+    task = home.order(CANARY)
+    for _ in range(20):
+        home.work()
+    standing = home.instance.tasks.get(task.id)
+    assert standing is not None
+    assert not standing.ended
+    assert any(str(home.spool) in message for message in caplog.messages)
+    assert home.leaks(CANARY) != []
+    home.spool.unlink()
+    assert home.finish(task).state == "done"
+
+
 def test_a_dead_letter_that_is_left_keeps_an_erasure_from_being_completed(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:

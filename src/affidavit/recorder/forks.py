@@ -7,6 +7,7 @@ it committed is lost (tried). So whatever has such a file open closes it before 
 
 from __future__ import annotations
 
+import logging  # noqa: F401 - first: it and threading have their locks and threads in order before we go on
 import os
 from collections.abc import Callable
 from typing import Protocol
