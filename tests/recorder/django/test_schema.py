@@ -149,7 +149,7 @@ def test_test_databases(place: Place) -> None:
             del one["OPTIONS"]["transaction_mode"]
     done = manage(place.databases, "test", "--noinput", "tests.recorder.django.inside.runner")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Ran 9 tests" in done.stderr
+    assert "Ran 11 tests" in done.stderr
 
 
 def test_every_step_has_a_django_migration() -> None:

@@ -11,8 +11,9 @@ from typing import Any
 from django.db.models.signals import post_delete, pre_delete
 
 from affidavit.django.capture.known import known
+from affidavit.django.capture.marks import Shown
 from affidavit.django.capture.models import Change, is_captured, record
-from affidavit.django.capture.shown import Shown, mark
+from affidavit.django.capture.shown import mark
 from affidavit.django.capture.values import changed, fields_of
 
 __all__ = ["hear_deletes"]

@@ -143,11 +143,15 @@ def refreshed(original: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(original)
     def refresh_from_db(
-        self: Any, using: str | None = None, fields: Iterable[str] | None = None, **more: Any
+        self: Any,
+        using: str | None = None,
+        fields: Iterable[str] | None = None,
+        *more: Any,
+        **named: Any,
     ) -> None:
         before = set(self.__dict__)
         fields = None if fields is None else list(fields)
-        original(self, using=using, fields=fields, **more)
+        original(self, using, fields, *more, **named)
         attributes = [
             field
             for field in self._meta.concrete_fields

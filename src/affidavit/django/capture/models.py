@@ -26,6 +26,7 @@ __all__ = [
     "family",
     "forget",
     "is_captured",
+    "is_counted",
     "names_of",
     "record",
     "spelled",
@@ -87,8 +88,8 @@ class Captured(NamedTuple):
 
 _captured: dict[tuple[int, type], Captured] = {}
 _nearest: dict[type, tuple[Captured, ...]] = {}
-_tables: dict[str, bool] = {}
-"""Table to whether it is a change of a captured model when its rows change."""
+_tables: dict[str, tuple[str, bool]] = {}
+"""Table in lower case to its name, and whether a change of its rows is one of a captured model."""
 
 
 def add(found: Captured) -> None:
@@ -141,21 +142,24 @@ def tables_of(model: Any) -> set[str]:
     return {each._meta.db_table for each in (model, *model._meta.all_parents)}
 
 
-def watched(table: str) -> bool | None:
-    """Whether rows of a table are those of a captured model, or stand between it and another.
-
-    Returns:
-        ``False`` for a table between two that has a model of its own, which nobody captures; ``None`` for a
-        table that has nothing to do with captured models.
-    """
+def watched(table: str) -> str | None:
+    """The name of a table, given in any case, that holds or relates captured models; else ``None``."""
     if not _tables and _captured:
         for each in list(_captured.values()):
             for model in family(each.model):
-                _tables[model._meta.db_table] = True
+                name = model._meta.db_table
+                _tables[name.lower()] = (name, True)
                 for field in model._meta.local_many_to_many:
                     between = field.remote_field.through._meta
-                    _tables.setdefault(between.db_table, bool(between.auto_created))
-    return _tables.get(table)
+                    name = between.db_table
+                    _tables.setdefault(name.lower(), (name, bool(between.auto_created)))
+    found = _tables.get(table.lower())
+    return None if found is None else found[0]
+
+
+def is_counted(table: str) -> bool:
+    """Whether nobody else would see the rows change: all but those of a relation's own, uncaptured model."""
+    return _tables[table.lower()][1]
 
 
 def record(using: str, changes: Iterable[Change]) -> None:

@@ -16,9 +16,10 @@ from django.db.models.expressions import Col
 from django.db.models.lookups import Exact, In
 
 from affidavit.core.event import MAX_BATCH
+from affidavit.django.capture.marks import is_part
 from affidavit.django.capture.models import Change, is_captured, record, tables_of
 from affidavit.django.capture.saves import written
-from affidavit.django.capture.shown import is_part, showing
+from affidavit.django.capture.shown import showing
 from affidavit.django.capture.values import fields_of, shown
 
 __all__ = ["watch_querysets"]

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db.models.signals import m2m_changed
 
+from affidavit.django.capture.marks import Pair, Shown
 from affidavit.django.capture.models import Change, is_captured, record
 from affidavit.django.capture.shown import mark
 
@@ -26,6 +27,7 @@ class _Relation:
     def __init__(self, field: Any) -> None:
         self._field = field
         self._through = field.remote_field.through
+        self._is_symmetrical = bool(field.remote_field.symmetrical)
 
     def listen(self) -> None:
         m2m_changed.connect(
@@ -51,19 +53,28 @@ class _Relation:
         when, _, what = action.partition("_")
         pair = ("insert" if what == "add" else "delete", self._through._meta.db_table)
         if when == "pre":
-            shown.pairs.add(pair)
-            shown.rows[pair] = 0
-            if what == "add" and self._field.remote_field.symmetrical:
-                # The other direction is added in silence, in the block of ``add()`` around this one.
-                around = mark(using, outside=1)
-                if around is not None:
-                    around.pairs.add(pair)
-        elif rows := shown.rows[pair]:
+            self._announce(shown, pair, using)
+        elif shown.rows[pair] or pair in shown.uncertain:
             keys = sorted(str(key) for key in pk_set) if pk_set is not None else [ALL]
-            of_one = 2 if what != "add" and self._field.remote_field.symmetrical else 1
-            exact = pk_set is not None and rows >= len(keys) * of_one
-            noted = None if exact else {"statement": pair[0], "rows": rows}
+            noted = None
+            if pk_set is None or not self._are_all(keys, shown, pair):
+                noted = {"statement": pair[0], "rows": shown.rows[pair]}
             record(using, self._changes(what, instance, reverse, model, keys, noted))
+
+    def _announce(self, shown: Shown, pair: Pair, using: str) -> None:
+        shown.pairs.add(pair)
+        shown.rows[pair] = 0
+        shown.uncertain.discard(pair)
+        if pair[0] == "insert" and self._is_symmetrical:
+            # The other direction is added in silence, in the block of ``add()`` around this one.
+            around = mark(using, outside=1)
+            if around is not None:
+                around.pairs.add(pair)
+
+    def _are_all(self, keys: list[str], shown: Shown, pair: Pair) -> bool:
+        """Whether as many rows came or went as were named; of a symmetrical relation two go for each."""
+        of_one = 2 if pair[0] == "delete" and self._is_symmetrical else 1
+        return pair in shown.uncertain or shown.rows[pair] >= len(keys) * of_one
 
     def _changes(
         self,

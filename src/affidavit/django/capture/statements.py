@@ -12,8 +12,8 @@ from django.db import connections
 from django.db.backends.signals import connection_created
 
 from affidavit.django.capture.layers import layers_of
-from affidavit.django.capture.models import watched
-from affidavit.django.capture.shown import is_shown
+from affidavit.django.capture.marks import is_shown
+from affidavit.django.capture.models import is_counted, watched
 from affidavit.recorder.capture.uncaptured import count
 
 __all__ = ["follow", "follow_all"]
@@ -76,7 +76,7 @@ def _executed(execute: Callable[..., Any], sql: Any, params: Any, many: bool, co
             if connection.in_atomic_block:
                 layers.current()  # what is loaded from now on may be undone
             shown = is_shown(connection, (operation, table), rows)
-            if not shown and watched(table) and not _flushing.get():
+            if not shown and is_counted(table) and not _flushing.get():
                 count(table, operation, rows)
     return result
 
@@ -105,6 +105,6 @@ def _changed(sql: str, cursor: Any, vendor: str) -> Iterator[tuple[str, str, int
     for each in found:
         verb, names = each[1].lower(), re.findall(_NAME, each[2])
         for name in names if verb == "truncate" else names[:1]:
-            table = name.rpartition(".")[2].strip('"')
-            if watched(table) is not None:
+            table = watched(name.rpartition(".")[2].strip('"'))
+            if table is not None:
                 yield _KINDS.get(verb, verb), table, rows

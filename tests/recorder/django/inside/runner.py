@@ -9,8 +9,9 @@ from django.db import connection, transaction
 from django.test import TestCase, TransactionTestCase
 
 from affidavit.django import audit
+from affidavit.recorder.capture.uncaptured import counted
 from affidavit.recorder.fields import system
-from tests.recorder.django.project.models import Team
+from tests.recorder.django.project.models import Plant, Team
 
 
 def events() -> int:
@@ -27,8 +28,22 @@ def create() -> None:
         audit.record("team.create", resource=team, actor=system("test"))
 
 
+audit.capture(Plant)
+
+
 class RolledBack(TestCase):  # type: ignore[misc]
     """Each test is a transaction that is rolled back."""
+
+    def test_captured(self) -> None:
+        """A captured object that a rolled-back block has saved knows what is in the database."""
+        with audit.context(actor=system("test")):
+            plant = Plant.objects.create(name="fern")
+            plant.height = 2
+            with suppress(ValueError), transaction.atomic():
+                plant.save()
+                raise ValueError
+            plant.save()
+        assert events() == 2
 
     def test_first(self) -> None:
         """One event, of this test."""
@@ -73,6 +88,16 @@ class RolledBack(TestCase):  # type: ignore[misc]
 
 class Committed(TransactionTestCase):  # type: ignore[misc]
     """Tests commit, and the tables of models are emptied after each."""
+
+    def test_captured(self) -> None:
+        """An event is stored, and nobody is warned of the table's being emptied."""
+        before = events()
+        with audit.context(actor=system("test")):
+            Plant.objects.create(name="fern")
+        assert events() == before + 1
+        self._fixture_teardown()
+        assert not Plant.objects.exists()
+        assert counted() == {}
 
     def test_commit(self) -> None:
         """The event is stored."""

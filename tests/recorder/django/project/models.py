@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from django.db import models
 
+from affidavit.django import audit
+
 
 class Team(models.Model):  # type: ignore[misc]
     name = models.CharField(max_length=100)
@@ -77,6 +79,31 @@ class Stake(models.Model):  # type: ignore[misc]
 
     plant = models.ForeignKey(Plant, on_delete=models.CASCADE)
     size = models.IntegerField(default=1)
+
+    class Meta:  # noqa: D106
+        app_label = "project"
+
+
+class Bed(models.Model):  # type: ignore[misc]
+    """Captured below the class, while models are still being loaded."""
+
+    name = models.CharField(max_length=100)
+    owner = models.ForeignKey("auth.User", null=True, on_delete=models.CASCADE)
+    plants = models.ManyToManyField(Plant, through="Row")
+
+    class Meta:  # noqa: D106
+        app_label = "project"
+
+
+audit.capture(Bed, exclude=["owner"])
+
+
+class Row(models.Model):  # type: ignore[misc]
+    """Between beds and plants, with a model of its own, which nobody captures."""
+
+    bed = models.ForeignKey(Bed, on_delete=models.CASCADE)
+    plant = models.ForeignKey(Plant, on_delete=models.CASCADE)
+    depth = models.IntegerField(default=1)
 
     class Meta:  # noqa: D106
         app_label = "project"
