@@ -219,6 +219,7 @@ def test_a_change_that_was_rolled_back_has_no_event(ana: Visitor) -> None:
     assert [brief(event) for event in after] == [("role.permission.update", "success", ANA, "Operator")]
 
 
+@pytest.mark.requirement("R100")
 def test_a_failed_attempt_is_recorded_with_its_reason(ana: Visitor, enter: Callable[..., Visitor]) -> None:
     """What was refused by another product, and what somebody may not do, although nothing was changed."""
     path = ana.done("/connect/stripe", name="Old key", account="acct", secret=f"expired-{CANARY}")
@@ -239,6 +240,7 @@ def test_a_failed_attempt_is_recorded_with_its_reason(ana: Visitor, enter: Calla
         ("user.create", "failure", CHIYO, "lacks the permission user.create"),
     ]
     assert events[0]["resources"][0]["name"] == "Old key"
+    assert [event["severity"] for event in events] == ["info", "info", "critical", "critical"]
     assert "Nothing was synchronized yet" in ana.get(path).text
     assert CANARY not in json.dumps(events)
 
@@ -526,6 +528,37 @@ def test_what_was_added_is_ten_lines_beside_the_records(plain: Path) -> None:
         if line.startswith("+")
     ]
     assert [line for line in shown if line in lines] == lines
+
+
+def test_a_line_that_does_not_record_is_noticed(tmp_path: Path) -> None:
+    """Wiring, and what is neither in a call that records nor in the header of its block, counts."""
+    added = """\
+import affidavit
+audit.record(
+    session,
+    "a.b",
+)
+await audit.aio.denied("a.b")
+with (
+    audit.attempt(session, "a.b"),
+    other(),
+):
+    extra = audit.recorder
+@audit.audited("a.b")
+def function():
+    return audit.record
+"""
+    (tmp_path / "app.py").write_text(added, encoding="utf-8")
+    lines = "".join(f"+{line}\n" for line in added.splitlines())
+    count = len(added.splitlines())
+    diff = f"--- /dev/null\n+++ b/app.py\n@@ -0,0 +1,{count} @@\n{lines}"
+    (tmp_path / plain_example.DIFF).write_text(diff, encoding="utf-8")
+    assert [line.strip() for line in plain_example.beside_records(tmp_path)] == [
+        "import affidavit",
+        "extra = audit.recorder",
+        "def function():",
+        "return audit.record",
+    ]
 
 
 def test_the_platform_runs_without_affidavit(plain: Path, tmp_path: Path) -> None:
