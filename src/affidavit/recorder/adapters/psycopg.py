@@ -47,6 +47,10 @@ def check_transaction(connection: psycopg.Connection[Any] | psycopg.AsyncConnect
         )
 
 
+def _written(statement: Statement, schema: str) -> bytes:
+    return written(statement.sql, "%b" if statement.arrays else "%s", schema).encode()
+
+
 class PsycopgDriver:
     """A ``psycopg.Connection``.
 
@@ -65,7 +69,7 @@ class PsycopgDriver:
         """Run one statement."""
         try:
             with self._connection.cursor(row_factory=tuple_row) as cursor:
-                cursor.execute(written(statement.sql, "%s", self._schema).encode(), statement.parameters)
+                cursor.execute(_written(statement, self._schema), statement.parameters)
                 return Answer(cursor.fetchall() if statement.returns else (), cursor.rowcount)
         except psycopg.Error as error:
             if (ours := explained(error)) is error:
@@ -86,9 +90,7 @@ class AsyncPsycopgDriver:
         """Run one statement."""
         try:
             async with self._connection.cursor(row_factory=tuple_row) as cursor:
-                await cursor.execute(
-                    written(statement.sql, "%s", self._schema).encode(), statement.parameters
-                )
+                await cursor.execute(_written(statement, self._schema), statement.parameters)
                 return Answer(await cursor.fetchall() if statement.returns else (), cursor.rowcount)
         except psycopg.Error as error:
             if (ours := explained(error)) is error:

@@ -59,7 +59,9 @@ class SqlalchemyDriver:
 
     def run(self, statement: Statement) -> Answer:
         """Run one statement, with the driver's own parameter marks."""
-        sql = _written(statement.sql, self._connection.dialect.paramstyle, self._schema)
+        dialect = self._connection.dialect
+        binary = dialect.driver in _PSYCOPG and statement.arrays
+        sql = _written(statement.sql, "binary" if binary else dialect.paramstyle, self._schema)
         parameters: Any = statement.parameters
         parameters = [tuple(each) for each in parameters] if statement.many else tuple(parameters)
         try:
@@ -72,10 +74,14 @@ class SqlalchemyDriver:
             raise ours from error
 
 
+_PSYCOPG = ("psycopg", "psycopg_async")
+_MARKS = {"qmark": "?", "binary": "%b"}
+
+
 @lru_cache(maxsize=256)
 def _written(sql: str, style: str, schema: str | None) -> str:
     if not style.startswith("numeric"):
-        return written(sql, "?" if style == "qmark" else "%s", schema)
+        return written(sql, _MARKS.get(style, "%s"), schema)
     mark = "$" if "dollar" in style else ":"
     first, *others = written(sql, "?", schema).split("?")
     return first + "".join(f"{mark}{number}{part}" for number, part in enumerate(others, 1))
