@@ -88,14 +88,14 @@ class Bed(models.Model):  # type: ignore[misc]
     """Captured below the class, while models are still being loaded."""
 
     name = models.CharField(max_length=100)
-    owner = models.ForeignKey("auth.User", null=True, on_delete=models.CASCADE)
+    plot = models.ForeignKey(Plot, null=True, on_delete=models.CASCADE)
     plants = models.ManyToManyField(Plant, through="Row")
 
     class Meta:  # noqa: D106
         app_label = "project"
 
 
-audit.capture(Bed, exclude=["owner"])
+audit.capture(Bed, exclude=["plot"])
 
 
 class Row(models.Model):  # type: ignore[misc]
