@@ -14,12 +14,14 @@ import atexit
 import logging
 import os
 import threading
+from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from affidavit.config import Settings, make_data_dir
+from affidavit.core.database_url import masked
 from affidavit.errors import AffidavitError, ConfigError
 from affidavit.recorder.file_lease import FileLease
 from affidavit.recorder.forks import when_forked
@@ -37,8 +39,6 @@ FORKED = 0.3
 """The same for the child, which may still be changing its user."""
 AGAIN = 1.0
 """Seconds between two tries while another process has it."""
-LOCK = "start.lock"
-"""In the data directory."""
 
 
 class Companion:
@@ -58,7 +58,7 @@ class Companion:
         _check_folder(settings.data_dir)
         _check_packages(settings)
         self.settings = settings
-        self._host = FileLease(settings.data_dir / LOCK)
+        self._host = FileLease(settings.data_dir / _lock_of(settings))
         self._child = Child(settings)
         self._turn = threading.Lock()
         self._ended = threading.Event()
@@ -138,6 +138,12 @@ class Companion:
                 log.error("The worker cannot be started: %s", error)
             self._said = str(error)
             return False
+
+
+def _lock_of(settings: Settings) -> str:
+    """The name of the lock: two databases that share a folder by mistake each have a worker, which says so."""
+    where = f"{masked(settings.database)} {settings.schema}"
+    return f"start-{sha256(where.encode()).hexdigest()[:12]}.lock"
 
 
 def _check_folder(folder: Path) -> None:
