@@ -8,7 +8,6 @@ import shutil
 import sqlite3
 import subprocess
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,29 +41,40 @@ _SERIES: Final = (
 class Place:
     """A database of one recorder.
 
-    Attributes:
-        engine: ``sqlite`` or ``postgresql``.
+    Args:
+        label: of its engine.
         url: of it.
+        connection: in autocommit, from which it is looked at.
+        drop: takes the database away.
     """
 
-    engine = ""
-    label = ""
-
-    def __init__(self, url: str, drop: Callable[[], None]) -> None:
+    def __init__(self, label: str, url: str, connection: Any, drop: Callable[[], None]) -> None:
+        self.label = label
         self.url = url
-        self.drop = drop
+        self._connection = connection
+        self._drop = drop
+
+    @property
+    def engine(self) -> str:
+        """``sqlite`` or ``postgresql``."""
+        return self.label.lower()
 
     def ask(self, statement: str) -> int:
         """One number, in plain SQL."""
-        raise NotImplementedError
-
-    def take_away(self, table: str) -> None:
-        """Drop a table."""
-        raise NotImplementedError
+        return int(self._connection.execute(statement).fetchone()[0])
 
     def count(self, tables: Sequence[str]) -> int:
         """Rows of several tables."""
         return self.ask(f"SELECT {' + '.join(f'(SELECT count(*) FROM {table})' for table in tables)}")
+
+    def take_away(self, table: str) -> None:
+        """Drop a table, and what refers to it."""
+        self._connection.execute(f"DROP TABLE {table}{'' if self.engine == 'sqlite' else ' CASCADE'}")
+
+    def drop(self) -> None:
+        """Take the database away."""
+        self._connection.close()
+        self._drop()
 
 
 class OnSqlite:
@@ -88,33 +98,20 @@ class OnSqlite:
         self._made += 1
         path = self._folder / f"recorders-{self._made}.db"
         shutil.copyfile(self._template, path)
-        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-            connection.execute("PRAGMA journal_mode = WAL")
-            if by_hand:
-                found = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'")
-                for (name,) in found.fetchall():
-                    connection.execute(f"DROP TRIGGER {name}")
-            if customers:
-                connection.execute(_TABLE)
-                connection.execute(_ROWS.format(series=_SERIES))
-        return _SqlitePlace(f"sqlite:///{path}", lambda: self._drop(path))
+        connection = sqlite3.connect(path, isolation_level=None, timeout=60)
+        connection.execute("PRAGMA journal_mode = WAL")
+        if by_hand:
+            found = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'")
+            for (name,) in found.fetchall():
+                connection.execute(f"DROP TRIGGER {name}")
+        if customers:
+            connection.execute(_TABLE)
+            connection.execute(_ROWS.format(series=_SERIES))
+        return Place(self.label, f"sqlite:///{path}", connection, lambda: self._drop(path))
 
     def _drop(self, path: Path) -> None:
         for each in self._folder.glob(f"{path.stem}*"):
             each.unlink()
-
-
-class _SqlitePlace(Place):
-    engine = "sqlite"
-    label = "SQLite"
-
-    def ask(self, statement: str) -> int:
-        with closing(sqlite3.connect(self.url.removeprefix("sqlite:///"))) as connection:
-            return int(connection.execute(statement).fetchone()[0])
-
-    def take_away(self, table: str) -> None:
-        with closing(sqlite3.connect(self.url.removeprefix("sqlite:///"))) as connection:
-            connection.execute(f"DROP TABLE {table}")
 
 
 class OnPostgres:
@@ -143,11 +140,11 @@ class OnPostgres:
                     sql.SQL(statement).format(sql.Identifier(name), sql.Identifier("bench_recorders"))
                 )
         url = self._server.url(name)
+        connection = psycopg.connect(url, autocommit=True)
         if customers:
-            with psycopg.connect(url, autocommit=True) as connection:
-                connection.execute(_TABLE)
-                connection.execute(_ROWS.format(series="generate_series(1, 100000) n").encode())
-        return _PostgresPlace(url, lambda: self._drop(name))
+            connection.execute(_TABLE)
+            connection.execute(_ROWS.format(series="generate_series(1, 100000) n").encode())
+        return Place(self.label, url, connection, lambda: self._drop(name))
 
     def close(self) -> None:
         """Drop what they were copied from."""
@@ -158,21 +155,6 @@ class OnPostgres:
             connection.execute(
                 sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
             )
-
-
-class _PostgresPlace(Place):
-    engine = "postgresql"
-    label = "PostgreSQL"
-
-    def ask(self, statement: str) -> int:
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            row = connection.execute(statement.encode()).fetchone()
-        assert row is not None
-        return int(row[0])
-
-    def take_away(self, table: str) -> None:
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            connection.execute(f"DROP TABLE {table} CASCADE".encode())
 
 
 class Child:
