@@ -6,12 +6,9 @@ from datetime import datetime
 from typing import Any, assert_type
 
 from affidavit import Actor, EventType, Resource
-from affidavit.testing.audit_log.event import RecordedEvent
+from affidavit.testing import AuditCoverage, AuditLog, RecordedEvent, make_tables, remove_triggers
 from affidavit.testing.audit_log.events import Events
-from affidavit.testing.audit_log.watch import AuditLog
-from affidavit.testing.coverage.asked import AuditCoverage
 from affidavit.testing.coverage.report import Silence
-from affidavit.testing.tables import make_tables, remove_triggers
 
 
 def asked(audit_log: AuditLog, refund: EventType) -> None:

@@ -7,7 +7,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from affidavit import Audit
-from affidavit.testing.audit_log.watch import AuditLog
+from affidavit.testing import AuditLog
 from tests.recorder.plugin.app import ME, OURS, Team, audit, engine, rows, session
 
 __all__ = ["audit", "engine", "session"]

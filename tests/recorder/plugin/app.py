@@ -12,7 +12,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from sqlalchemy.pool import StaticPool
 
 from affidavit import Audit, system
-from affidavit.testing.tables import make_tables
+from affidavit.testing import make_tables
 
 __all__ = ["ME", "OURS", "Base", "Team", "audit", "begins", "engine", "rows", "session"]
 

@@ -14,8 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 from sqlalchemy.pool import NullPool, StaticPool
 
 from affidavit import Audit
-from affidavit.testing.audit_log.watch import AuditLog
-from affidavit.testing.tables import make_tables
+from affidavit.testing import AuditLog, make_tables
 from tests.recorder.plugin.app import ME, OURS, Base, Team, begins
 
 ENGINES = ["memory", "file", "psycopg", "asyncpg"]

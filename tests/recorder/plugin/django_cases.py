@@ -13,8 +13,8 @@ from django.test import Client, TestCase, TransactionTestCase
 from affidavit import system
 from affidavit.django import audit
 from affidavit.errors import WrongTransaction
+from affidavit.testing import AuditLog
 from affidavit.testing.audit_log.place import NotAwaited
-from affidavit.testing.audit_log.watch import AuditLog
 
 ME = system("tests")
 

@@ -15,9 +15,8 @@ import pytest
 
 from affidavit import Audit
 from affidavit.errors import ConfigError
+from affidavit.testing import AuditLog, make_tables, remove_triggers
 from affidavit.testing.audit_log.place import NotAwaited
-from affidavit.testing.audit_log.watch import AuditLog
-from affidavit.testing.tables import make_tables, remove_triggers
 from tests.recorder.plugin.app import ME, OURS
 
 

@@ -9,8 +9,7 @@ from contextlib import closing
 import pytest
 
 from affidavit import Actor, Audit
-from affidavit.testing.audit_log.watch import AuditLog
-from affidavit.testing.tables import make_tables
+from affidavit.testing import AuditLog, make_tables
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from affidavit import Audit, system
 from affidavit.recorder.middleware.asgi import AuditMiddleware
-from affidavit.testing.tables import make_tables
+from affidavit.testing import make_tables
 
 
 class Base(DeclarativeBase):

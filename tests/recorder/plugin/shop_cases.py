@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from starlette.testclient import TestClient
 
-from affidavit.testing.audit_log.watch import AuditLog
-from affidavit.testing.coverage.asked import AuditCoverage
+from affidavit.testing import AuditCoverage, AuditLog
 from tests.recorder.plugin.shop import Base, app, audit
 
 
