@@ -6,7 +6,7 @@ transaction in which it was true: what was rolled back was never so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cache, wraps
 from typing import Any
 
@@ -124,10 +124,9 @@ def loaded(original: Callable[..., Any]) -> Callable[..., Any]:
     """``from_db`` of a class that remembers what its objects are loaded with."""
 
     @wraps(original)
-    def from_db(cls: Any, db: str, field_names: Iterable[str], values: Iterable[Any]) -> Any:
+    def from_db(cls: Any, db: str, field_names: Collection[str], values: Collection[Any]) -> Any:
         new = original(cls, db, field_names, values)
-        names = tuple(field_names)
-        found = dict(zip(names, values, strict=False))
+        found = dict(zip(field_names, values, strict=False))
         for field in _mutable(cls):
             if field.attname in found:
                 found[field.attname] = kept(field, found[field.attname])

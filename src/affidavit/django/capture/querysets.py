@@ -102,7 +102,7 @@ def _bulk_create(original: Callable[..., Any], self: Any, objs: Any, *args: Any,
         made = original(self, objs, *args, **kwargs)
         rows = block.rows[pair] if ignores else len(objs)
         if rows == len(objs) and not updates and all(one._is_pk_set() for one in made):
-            record(using, [written(one, "create", using, fields_of(type(one))) for one in made])
+            record(using, [written(one, "create", using, fields_of(model)) for one in made])
         elif rows:
             record(using, [Change("create", model, "*", {}, {"statement": "insert", "rows": rows})])
     return made

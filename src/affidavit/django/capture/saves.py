@@ -38,7 +38,7 @@ def saved(original: Callable[..., bool]) -> Callable[..., bool]:
             updated = original(self, raw, cls, force_insert, force_update, using, update_fields)
             # An object over several tables is complete with its own, which is the last one.
             if cls is self._meta.concrete_model:
-                fields = fields_of(cls, local=raw)
+                fields: Collection[Any] = fields_of(cls, local=raw)
                 if update_fields is not None:
                     fields = [f for f in fields if f.name in update_fields or f.attname in update_fields]
                 record(using, [written(self, "update" if updated else "create", using, fields)])

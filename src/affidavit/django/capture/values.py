@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -26,9 +27,11 @@ Changed = dict[str, tuple[Any, Any]]
 """Field to its old and new value."""
 
 _PLAIN = (str, int, float, Decimal, datetime, date, time, timedelta, UUID, bytes, memoryview)
+_IMMUTABLE = frozenset({*_PLAIN, bool, type(None)})
 
 
-def fields_of(model: Any, *, local: bool = False) -> list[Any]:
+@cache
+def fields_of(model: Any, *, local: bool = False) -> tuple[Any, ...]:
     """The fields that an event tells of: those of the key and what the database derives left out.
 
     Args:
@@ -37,17 +40,17 @@ def fields_of(model: Any, *, local: bool = False) -> list[Any]:
     """
     keys = {field for each in (model, *model._meta.all_parents) for field in each._meta.pk_fields}
     fields = model._meta.local_concrete_fields if local else model._meta.concrete_fields
-    return [field for field in fields if field not in keys and not field.generated]
+    return tuple(field for field in fields if field not in keys and not field.generated)
 
 
 def is_expression(value: object) -> bool:
     """Whether SQL computes the value."""
-    return hasattr(value, "resolve_expression")
+    return type(value) not in _IMMUTABLE and hasattr(value, "resolve_expression")
 
 
 def kept(field: Any, value: Any) -> Any:
     """What is remembered of a value: one that the app may change in place is copied."""
-    if value is None or type(value) in _PLAIN or isinstance(value, bool):
+    if type(value) in _IMMUTABLE:
         return value
     if isinstance(field, FileField):
         return str(value)
