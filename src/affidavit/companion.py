@@ -141,7 +141,7 @@ class Companion:
 
 
 def _lock_of(settings: Settings) -> str:
-    """The name of the lock: two databases that share a folder by mistake each have a worker, which says so."""
+    """Of each database: two that share a folder by mistake have a worker each, which says so."""
     where = f"{masked(settings.database)} {settings.schema}"
     return f"start-{sha256(where.encode()).hexdigest()[:12]}.lock"
 

@@ -142,6 +142,22 @@ def test_a_spool_is_looked_at_once_a_second_and_never_made(tmp_path: Path) -> No
     assert waiting(tmp_path / "app-spool.db") == 0
 
 
+def test_a_spool_that_was_thrown_away_and_made_again_is_the_new_one(tmp_path: Path) -> None:
+    """The worker, which has the old file open, looks into the one that stands there."""
+    migrate_file(tmp_path / "app.db")
+    app = App("sqlite", f"sqlite:///{tmp_path}/app.db", tmp_path)
+    spool = tmp_path / "app-spool.db"
+    with drained(app) as step:
+        put(spool, "a")
+        step()
+        for each in tmp_path.glob("app-spool.db*"):
+            each.unlink()
+        put(spool, "b")
+        for _ in range(3):
+            step()
+    assert markers_of(app) == Counter("b")
+
+
 TAMPERED: dict[str, dict[str, Any]] = {
     "a reserved action": {"action": "audit.erasure.completed"},
     "no action": {"action": "Erase"},

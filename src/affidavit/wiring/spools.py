@@ -71,21 +71,25 @@ class SpoolOfApp:
         self.name = str(path)
         self._path = path
         self._spool = Spool(path)
+        self._file: tuple[int, int] | None = None
         self._store = store
 
     @property
     def exists(self) -> bool:
-        """Whether there is a file.
+        """Whether there is a file; where it is another one than before, that is opened next.
 
         Raises:
             StorageError: that cannot be said.
         """
         try:
-            self._path.stat()
+            found = self._path.stat()
         except FileNotFoundError:
             return False
         except OSError as error:
             raise StorageError(f"The spool {self._path} cannot be read: {error.strerror}") from error
+        if self._file != (found.st_dev, found.st_ino):
+            self._spool.close()
+            self._file = (found.st_dev, found.st_ino)
         return True
 
     def first(self) -> int:
