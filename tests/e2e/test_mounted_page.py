@@ -9,7 +9,7 @@ import re
 import signal
 import subprocess
 import sys
-import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,6 +18,7 @@ import httpx2
 import pytest
 
 from tests.e2e.test_documents import blocks
+from tests.recorder.started import eventually
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
@@ -126,7 +127,6 @@ class Product(NamedTuple):
 
     address: str
     folder: Path
-    process: subprocess.Popen[str]
 
 
 @pytest.fixture(scope="module")
@@ -135,30 +135,26 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
     folder = tmp_path_factory.mktemp("product")
     (folder / "product.py").write_text(f"{PRODUCT}\n{FASTAPI}\n{EVENTS}\naudit.start()\n")
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AFFIDAVIT_")}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "uvicorn", "product:app", "--port", "0"],
-        cwd=folder,
-        env=kept,
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    log = folder / "server.log"
+    with log.open("wb") as written:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "uvicorn", "product:app", "--port", "0"],
+            cwd=folder,
+            env=kept,
+            stdin=subprocess.DEVNULL,
+            stderr=written,
+        )
     try:
-        yield Product(_address(process), folder, process)
+        found = eventually(lambda: _address(process, log), log.read_text)
+        yield Product(found[1], folder)
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) in (0, -signal.SIGTERM)
 
 
-def _address(process: subprocess.Popen[str]) -> str:
-    assert process.stderr is not None
-    said = []
-    for line in process.stderr:
-        said.append(line)
-        if (found := re.search(r"running on (http://\S+)", line)) is not None:
-            threading.Thread(target=process.stderr.read, daemon=True).start()  # the pipe never fills
-            return found[1]
-    raise AssertionError("".join(said))
+def _address(process: subprocess.Popen[bytes], log: Path) -> re.Match[str] | None:
+    assert process.poll() is None, log.read_text()
+    return re.search(r"running on (http://\S+)", log.read_text())
 
 
 @pytest.fixture
@@ -253,11 +249,10 @@ def test_proofs_come_from_the_worker_beside_it(product: Product) -> None:
         client.post("/login", content="user=ana&next=/", headers={"content-type": "text/plain"})
         asked = {"action": "team.update"}
         (event,) = client.get("/audit/api/v1/events", params=asked).json()["events"]
-        for _ in range(300):
-            proof = client.get(f"/audit/api/v1/events/{event['id']}/proof")
-            if proof.status_code != 409:
-                break
-            threading.Event().wait(0.2)
+        address = f"/audit/api/v1/events/{event['id']}/proof"
+        until = time.monotonic() + 60
+        while (proof := client.get(address)).status_code == 409 and time.monotonic() < until:
+            time.sleep(0.1)
         assert proof.status_code == 200
         assert proof.text.startswith("c2sp.org/tlog-proof@v1")
         document = client.get("/audit/api/openapi.json").json()

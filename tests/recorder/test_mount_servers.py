@@ -55,12 +55,11 @@ app = get_wsgi_application()
 assert Client().get("/audit/").status_code == 200
 """
 
+UVICORN = "uvicorn served:app --uds {socket} --workers 2 --log-level warning"
 SERVERS = {
-    "uvicorn": (ASGI, "uvicorn served:app --uds {socket} --workers 2 --log-level warning"),
-    "gunicorn preloaded": (
-        WSGI,
-        "gunicorn served:app --bind unix:{socket} --workers 2 --threads 2 --preload",
-    ),
+    "uvicorn": (ASGI, UVICORN),
+    "gunicorn": (WSGI, "gunicorn served:app --bind unix:{socket} --workers 2 --threads 2 --preload"),
+    "Django under uvicorn": (WSGI.replace("wsgi", "asgi"), UVICORN),
 }
 
 
@@ -130,7 +129,17 @@ def worker_of(answer: httpx2.Response) -> str:
     return answer.headers["x-request-id"].partition("-")[0]
 
 
-@pytest.mark.parametrize("server", SERVERS)
+@pytest.mark.parametrize(
+    ("app", "server"),
+    [
+        ("sqlite", "uvicorn"),
+        ("sqlite", "gunicorn"),
+        ("postgresql", "gunicorn"),
+        ("postgresql", "Django under uvicorn"),
+        ("sqlite", "Django under uvicorn"),
+    ],
+    indirect=["app"],
+)
 def test_several_workers_serve_one_page(app: App, server: str) -> None:
     """Each opens its own; pages go on in any of them; exports are whole; all end when they are told to."""
     audit = audit_of(app)
