@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from affidavit.testing import make_tables
 from tests.postgres import Server
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,3 +81,30 @@ def test_failures_say_what_was_recorded() -> None:
     assert "\x1b[31mev" not in done.stdout
     assert "\u202e" not in done.stdout
     assert done.stdout.count("events.py") == 1, "only the mistyped word leads into the plugin's own lines"
+
+
+@pytest.mark.parametrize(
+    ("engine", "missing"),
+    [
+        (
+            "sqlite",
+            {f"affidavit_events_{name}" for name in ("update", "delete", "update_held", "delete_held")},
+        ),
+        ("postgresql", {"affidavit_events_keep", "affidavit_events_held", "affidavit_events_truncate"}),
+    ],
+)
+def test_fsck_names_the_triggers(
+    request: pytest.FixtureRequest, tmp_path: Path, engine: str, missing: set[str]
+) -> None:
+    """A database of production that was taken for one of tests does not go unnoticed."""
+    url = f"sqlite:///{tmp_path}/app.db" if engine == "sqlite" else request.getfixturevalue("app_url")
+    make_tables(url)
+    command = [sys.executable, "-m", "affidavit.cli", "fsck", "--json", "--database", url]
+    done = subprocess.run(
+        [*command, "--data-dir", str(tmp_path / "data")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1, done.stderr
+    named = " ".join(
+        each["what"] for each in json.loads(done.stdout)["failures"] if "missing" in each["rule"]
+    )
+    assert {name for name in missing if name in named} == missing

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
+from affidavit.storage.sqlite.database import migrate_file
 from tests.postgres import Server
 from tests.recorder.test_plugin import run
 
@@ -36,3 +39,18 @@ def test_inside(tmp_path: Path, request: pytest.FixtureRequest, kind: str) -> No
         DJANGO_SETTINGS_MODULE="tests.recorder.plugin.django_settings",
     )
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
+
+
+def test_a_database_that_was_there(tmp_path: Path) -> None:
+    """It keeps its triggers, and the events that tests record in it."""
+    path = tmp_path / "app.db"
+    migrate_file(path)
+    done = run(
+        "django_existing.py",
+        options=("-p", "no:xdist"),
+        PROJECT_DATABASE=json.dumps({"ENGINE": "django.db.backends.sqlite3", "NAME": str(path)}),
+        DJANGO_SETTINGS_MODULE="tests.recorder.plugin.django_settings",
+    )
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT action FROM affidavit_events").fetchall() == [("group.seen",)]
