@@ -329,6 +329,16 @@ def test_a_form_on_a_page_of_somebody_else_changes_nothing(ana: Visitor) -> None
     assert len(ana.events()) == before
 
 
+def test_every_event_is_sealed_while_the_app_runs(ana: Visitor) -> None:
+    """The worker beside the app puts each event under a signed checkpoint, on either engine."""
+    name = uuid4().hex
+    ana.done("/settings", name=name)
+    until(
+        lambda: [event["state"] for event in ana.events(q=name)] == ["published"],
+        "the event was not sealed under a signed checkpoint",
+    )
+
+
 def test_the_log_is_sealed_beside_the_app_and_sound(tmp_path: Path) -> None:
     """The worker that the app started signs every event; it ends with the app, and the log is in order."""
     with trellis(tmp_path) as process, visiting(process.address, ANA) as ana:
