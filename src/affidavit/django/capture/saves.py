@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
 from typing import Any
 
@@ -10,6 +11,8 @@ from affidavit.django.capture.known import keep, known
 from affidavit.django.capture.models import Change, Kind, is_captured, record
 from affidavit.django.capture.shown import showing
 from affidavit.django.capture.values import changed, fields_of
+from affidavit.recorder.context import context, current
+from affidavit.recorder.fields import system
 
 __all__ = ["saved", "written"]
 
@@ -41,10 +44,20 @@ def saved(original: Callable[..., bool]) -> Callable[..., bool]:
                 fields: Collection[Any] = fields_of(cls, local=raw)
                 if update_fields is not None:
                     fields = [f for f in fields if f.name in update_fields or f.attname in update_fields]
-                record(using, [written(self, "update" if updated else "create", using, fields)])
+                change = written(self, "update" if updated else "create", using, fields)
+                with _by_the_loader() if raw else nullcontext():
+                    record(using, [change])
         return updated
 
     return save_table
+
+
+def _by_the_loader() -> AbstractContextManager[object]:
+    """Who acts where a fixture is loaded and nobody says: the command, which knows no request."""
+    here = current()
+    if here is not None and here.known().get("actor") is not None:
+        return nullcontext()
+    return context(actor=system("loaddata"))
 
 
 def written(instance: Any, kind: Kind, using: str, fields: Collection[Any]) -> Change:

@@ -658,17 +658,22 @@ def test_two_databases(name: str, events: Callable[..., list[Seen]]) -> None:
 
 def test_fixtures(name: str, events: Callable[..., list[Seen]], tmp_path: Path) -> None:
     """What ``loaddata`` writes is told by the tables that it writes."""
+    before = last("default")
     tree = Tree.objects.create(name=name, rings=2)
     fixture = tmp_path / "trees.json"
     fixture.write_text(serializers.serialize("json", [tree.plant_ptr, tree]))
     tree.delete()
     done = len(events())
-    call_command("loaddata", str(fixture), verbosity=0)
+    with entered(None):
+        call_command("loaddata", str(fixture), verbosity=0)
     mine = events()[done:]
     assert [each.action for each in mine] == [CREATED, CREATED]
     assert "rings" not in mine[0].changes
     assert mine[1].changes == {"rings": (None, 2)}
     assert Tree.objects.get(name=name).height == 1
+    call_command("loaddata", str(fixture), verbosity=0)
+    actors = [json.loads(row["actor"])["actor"]["id"] for row in rows("default", before)]
+    assert actors[done:] == ["loaddata"] * 2 + ["test"] * 2
 
 
 def test_no_query_is_made_for_it(

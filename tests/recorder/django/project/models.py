@@ -11,8 +11,17 @@ class Team(models.Model):  # type: ignore[misc]
     name = models.CharField(max_length=100)
     parent = models.ForeignKey("self", null=True, on_delete=models.CASCADE)
     plan = models.CharField(max_length=20, default="free")
+    seen_at = models.DateTimeField(null=True)
 
     class Meta:  # noqa: D106 - as Django has it
+        app_label = "project"
+
+
+class Member(models.Model):  # type: ignore[misc]
+    team = models.ForeignKey(Team, on_delete=models.CASCADE)
+    pin = models.CharField(max_length=20)
+
+    class Meta:  # noqa: D106
         app_label = "project"
 
 
