@@ -71,7 +71,8 @@ class Times:
 
     Attributes:
         clock: action and side to milliseconds by the clock.
-        cpu: the same of one core, of the process that records; noise of disk and neighbours is not in it.
+        cpu: the same of one core, by the process that records and by PostgreSQL for it, on which disk and
+            neighbours weigh little.
     """
 
     def __init__(self) -> None:
@@ -85,7 +86,7 @@ class Times:
 
     def of_cpu(self, ours: tuple[str, str], beside: tuple[str, str]) -> str:
         """The ratio of what it took of a core, in words."""
-        return f"{paired(self.cpu[ours], self.cpu[beside]):.2f}x of the app's core"
+        return f"{paired(self.cpu[ours], self.cpu[beside]):.2f}x of a core"
 
 
 def see(makers: OnSqlite | OnPostgres, results: Results, path: Path = RECORD) -> None:

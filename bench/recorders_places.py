@@ -67,6 +67,16 @@ class Place:
         """Rows of several tables."""
         return self.ask(f"SELECT {' + '.join(f'(SELECT count(*) FROM {table})' for table in tables)}")
 
+    def worked(self) -> float:
+        """Seconds of a core that the server has spent on those who are connected now."""
+        if self.engine == "sqlite":
+            return 0.0  # the engine is in their own process
+        others = self._connection.execute(
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            " AND backend_type = 'client backend'"
+        )
+        return sum(map(_on_a_core, (pid for (pid,) in others.fetchall()))) / 1e9
+
     def take_away(self, table: str) -> None:
         """Drop a table, and what refers to it."""
         self._connection.execute(f"DROP TABLE {table}{'' if self.engine == 'sqlite' else ' CASCADE'}")
@@ -75,6 +85,14 @@ class Place:
         """Take the database away."""
         self._connection.close()
         self._drop()
+
+
+def _on_a_core(pid: int) -> int:
+    """Nanoseconds that a process has run; 0 where nobody counts them, or it has gone."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii").split()[0])
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
 
 
 class OnSqlite:
@@ -197,9 +215,14 @@ class Child:
         return answer
 
     def ask(self, **what: Any) -> tuple[dict[str, Any], int]:
-        """Let it do something; what it says, and how many rows its audit tables have more."""
-        before = self.place.count(self.tables)
+        """Let it do something; what it says, and how many rows its audit tables have more.
+
+        The seconds of a core are those of the process and of the server that works for it.
+        """
+        before, worked = self.place.count(self.tables), self.place.worked()
         answer = self.tell(**what)
+        if "cpu" in answer:
+            answer["cpu"] += self.place.worked() - worked
         return answer, self.place.count(self.tables) - before
 
     def tell(self, **what: Any) -> dict[str, Any]:

@@ -57,7 +57,7 @@ class Timing(msgspec.Struct, frozen=True):
         name: of the recorder.
         one: milliseconds of a transaction with one change and its event, the median of all rounds.
         one_ratio: to the bare change, the median of the ratios of neighbouring rounds.
-        one_cpu: the same ratio of what it takes of a core in the app's process.
+        one_cpu: the same ratio of what it takes of a core, in the app's process and in PostgreSQL for it.
         saves: as ``one``, of a hundred changes in a transaction.
         saves_ratio: as ``one_ratio``.
         saves_cpu: as ``one_cpu``.
