@@ -90,6 +90,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--events", type=int, help="so many instead")
     parser.add_argument("--folder", help="keep the filled databases here, and use them again")
     parser.add_argument("--output", type=Path, default=RESULTS, help="the JSON file")
+    parser.add_argument("--rounds", type=int, default=recorders.ROUNDS, help="so many of the recorders")
     parser.add_argument("--engine", action="append", choices=ENGINES, help="only this engine")
     parser.add_argument("part", nargs="*", choices=[[], *PARTS], help="only these parts")
     arguments = parser.parse_args()
@@ -136,7 +137,7 @@ def _on_postgres(
 def _recorders(results: Results, makers: OnSqlite | OnPostgres, arguments: argparse.Namespace) -> None:
     record = arguments.output.with_name(RECORD.name)
     recorders.see(makers, results, record)
-    recorders.measure(makers, results, record)
+    recorders.measure(makers, results, record, rounds=arguments.rounds)
     if record == RECORD:
         recorders_page.update()
 

@@ -19,7 +19,7 @@ from bench.recorders_record import RECORD, Timing, read, write
 from bench.recorders_seen import NAMES, look
 from bench.results import Results, at_most_ratio, median, paired
 
-__all__ = ["measure", "see", "take"]
+__all__ = ["ROUNDS", "measure", "see", "take"]
 
 ROUNDS: Final = 31
 TIMES: Final = {"one": 25, "hundred": 2, "together": 2, "saves": 1}
