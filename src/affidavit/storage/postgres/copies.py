@@ -17,8 +17,9 @@ from affidavit import errors
 from affidavit.core.filter import Condition
 from affidavit.core.ids import microseconds_of
 from affidavit.storage.copies import MOST_NAMED, Erasure, Pieces, Places
-from affidavit.storage.postgres.connect import Address, Session, connect, translated, uid
+from affidavit.storage.postgres.connect import Address, Session, translated, uid
 from affidavit.storage.postgres.freeing import Freeing
+from affidavit.storage.postgres.own import OwnSession
 from affidavit.storage.postgres.snapshot import INDEX_VERSION
 from affidavit.storage.postgres.terms import asked_hashes, email_hash, hashes_of
 from affidavit.storage.sql.terms import values_of
@@ -81,7 +82,7 @@ class PostgresIndexCopies:
     def __init__(self, address: Address, fence: Callable[[Session], None] | None = None) -> None:
         self._address = address
         self._fence = fence
-        self._opened: Session | None = None
+        self._own = OwnSession(address, "affidavit index copies")
         self._freeing = Freeing(address, ("affidavit_emails",))
 
     def erase(self, erasure: Erasure) -> Pieces:
@@ -137,15 +138,11 @@ class PostgresIndexCopies:
     def close(self) -> None:
         """Let go of the connections; they are opened again when they are needed."""
         self._freeing.close()
-        if self._opened is not None:
-            self._opened.close()
-            self._opened = None
+        self._own.close()
 
     @property
     def _session(self) -> Session:
-        if self._opened is None or self._opened.broken:
-            self._opened = connect(self._address, name="affidavit index copies")
-        return self._opened
+        return self._own.get()
 
     @contextmanager
     def _changing(self) -> Iterator[Session]:

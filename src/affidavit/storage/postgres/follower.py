@@ -21,6 +21,7 @@ from psycopg import errors as pg
 from affidavit.core.ids import microseconds_of
 from affidavit.core.times import DAY, HOUR, SECOND
 from affidavit.storage.postgres.connect import Address, Session, connect, translated, uid
+from affidavit.storage.postgres.own import OwnSession
 from affidavit.storage.postgres.places import oldest_beyond, places
 from affidavit.storage.postgres.snapshot import INDEX_VERSION, IndexState, state_of
 from affidavit.storage.postgres.terms import email_hash, hashes_of
@@ -131,7 +132,7 @@ class PostgresFollower:
         self._address = address
         self._fence = fence
         self._monotonic = monotonic
-        self._opened: Session | None = None
+        self._own = OwnSession(address, "affidavit index")
         self._kept: Counter[Kind] = Counter()
         self._kept_of: tuple[bytes, int] | None = None
         self._since = 0.0
@@ -172,11 +173,7 @@ class PostgresFollower:
 
     @property
     def _session(self) -> Session:
-        if self._opened is not None and self._opened.broken:
-            self._opened = None
-        if self._opened is None:
-            self._opened = connect(self._address, name="affidavit index")
-        return self._opened
+        return self._own.get()
 
     def _current(self, session: Session) -> IndexState:
         """The state, locked; made anew where there is none or it is of another layout or history."""
@@ -286,9 +283,7 @@ class PostgresFollower:
 
     def close(self) -> None:
         """Close the connection; counts that were kept back are counted again by the next follower."""
-        if self._opened is not None:
-            self._opened.close()
-            self._opened = None
+        self._own.close()
 
 
 def _insert(session: Session, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:

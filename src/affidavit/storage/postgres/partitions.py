@@ -15,8 +15,9 @@ from datetime import UTC, date, datetime
 from typing import NamedTuple
 
 from affidavit.errors import StorageBusy, StorageReadOnly
-from affidavit.storage.postgres.connect import Address, Session, connect, translated
+from affidavit.storage.postgres.connect import Address, Session, translated
 from affidavit.storage.postgres.freeing import Freeing
+from affidavit.storage.postgres.own import OwnSession
 
 __all__ = ["AHEAD", "Month", "Months", "Partitions", "months"]
 
@@ -98,7 +99,7 @@ class Partitions:
         self._address = address
         self._fence = fence
         self._monotonic = monotonic
-        self._session: Session | None = None
+        self._own = OwnSession(address, "affidavit partitions")
         self._look_at = self._drop_at = self._import_at = 0.0
         self._free_at = monotonic() + FREE
         self._freeing = Freeing(address, ())
@@ -115,7 +116,7 @@ class Partitions:
         self._look_at = now + LOOK
         try:
             with translated(self._address):
-                more = self._work(self._connected())
+                more = self._work(self._own.get())
         except StorageBusy:
             self._look_at = self._monotonic() + self._pause
             self._pause = min(2 * self._pause, LONGEST_PAUSE)
@@ -144,7 +145,7 @@ class Partitions:
 
     def _make_all(self, heads: set[bytes]) -> None:
         with translated(self._address):
-            session = self._connected()
+            session = self._own.get()
             last = _plus(_today(session), AHEAD)
         for month in sorted({month for head in heads for month in _months_of(head)}):
             if FIRST <= month <= last and not self._patiently(session, month):
@@ -155,19 +156,12 @@ class Partitions:
     def made(self) -> Months:
         """The months that are attached now."""
         with translated(self._address):
-            return months(self._connected())
+            return months(self._own.get())
 
     def close(self) -> None:
         """Close the connections."""
         self._freeing.close()
-        if self._session is not None:
-            self._session.close()
-            self._session = None
-
-    def _connected(self) -> Session:
-        if self._session is None or self._session.broken:
-            self._session = connect(self._address, name="affidavit partitions")
-        return self._session
+        self._own.close()
 
     def _work(self, session: Session) -> bool:
         month = self._missing(session) or self._strayed(session)

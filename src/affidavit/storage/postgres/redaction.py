@@ -8,8 +8,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from affidavit.storage.postgres.connect import Address, Session, connect, translated, uid
+from affidavit.storage.postgres.connect import Address, Session, translated, uid
 from affidavit.storage.postgres.freeing import Freeing
+from affidavit.storage.postgres.own import OwnSession
 from affidavit.storage.redaction import HOLD_SECONDS, PermitKind, Redaction
 from affidavit.storage.sql.redaction import READ, emptied
 
@@ -41,7 +42,8 @@ class PostgresRedactor:
         self._address = address
         self._fence = fence
         self._monotonic = monotonic
-        self._session: Session | None = None
+        # Digests are of the bytes that stand there, UTF-8 or not.
+        self._own = OwnSession(address, "affidavit redactor", raw=True)
         self._freeing = Freeing(address)
 
     def redact(self, kind: PermitKind, reference: str, redactions: Sequence[Redaction]) -> int:
@@ -61,7 +63,7 @@ class PostgresRedactor:
         taken = lost = 0
         permitted: set[str] = set()
         touched: set[str] = set()
-        session = self._connected()
+        session = self._own.get()
         with session.transaction():
             session.execute("SET LOCAL synchronous_commit = off")
             if self._fence is not None:
@@ -89,12 +91,6 @@ class PostgresRedactor:
                 )
         return taken, lost
 
-    def _connected(self) -> Session:
-        if self._session is None or self._session.broken:
-            # Digests are of the bytes that stand there, UTF-8 or not.
-            self._session = connect(self._address, raw=True, name="affidavit redactor")
-        return self._session
-
     def scrub(self) -> bool:
         """See the role. The transaction that ends it waits for the disk, and with it all before it."""
         return self._freeing.step()
@@ -102,9 +98,7 @@ class PostgresRedactor:
     def close(self) -> None:
         """Close the connections."""
         self._freeing.close()
-        if self._session is not None:
-            self._session.close()
-            self._session = None
+        self._own.close()
 
 
 def _redact(session: Session, redaction: Redaction, touched: set[str]) -> bool:
