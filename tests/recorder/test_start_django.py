@@ -57,6 +57,6 @@ def test_runserver_has_one_worker_also_after_a_reload(sqlite: App) -> None:
         second = app.one_worker(beside=first)
         assert parent_of(second) != parent_of(first)
         app.sealed(2)
-        os.killpg(app.process.pid, signal.SIGTERM)  # to both, as the terminal that is closed
+        os.killpg(app.process.pid, signal.SIGTERM)
         app.process.wait(60)
         eventually(lambda: not app.workers(), "a worker is left")
