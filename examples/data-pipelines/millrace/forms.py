@@ -38,7 +38,7 @@ class NewUser(forms.Form):
     password = forms.CharField(
         widget=forms.PasswordInput({"autocomplete": "new-password"}), label="First password"
     )
-    role = forms.ModelChoiceField(None, empty_label=None)
+    role = forms.ModelChoiceField(None, empty_label="Choose one")
 
     def __init__(self, *given: Any, team: Team, **more: Any) -> None:
         super().__init__(*given, **more)
@@ -53,7 +53,7 @@ class NewUser(forms.Form):
 class GivenRole(forms.Form):
     """Another role for somebody."""
 
-    role = forms.ModelChoiceField(None, empty_label=None)
+    role = forms.ModelChoiceField(None, empty_label="Choose one")
 
     def __init__(self, *given: Any, team: Team, **more: Any) -> None:
         super().__init__(*given, **more)

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth import get_user_model
+from django.contrib.auth.hashers import make_password
 from django.core.management.base import BaseCommand
 from django.db import transaction
 from django.utils import timezone
@@ -68,8 +69,9 @@ class Command(BaseCommand):
 def _fill(team: Team) -> None:
     roles = {name: Role.objects.create(team=team, name=name, permissions=may) for name, may in ROLES.items()}
     users = get_user_model().objects
+    password = make_password(PASSWORD)
     for name, email, role in PEOPLE[team.slug]:
-        user = users.create_user(email, email, PASSWORD, first_name=name)
+        user = users.create(username=email, email=email, first_name=name, password=password)
         Member.objects.create(user=user, team=team, role=roles[role])
     Connection.objects.bulk_create(
         Connection(team=team, name=name, kind=kind, host=host, account=account, secret="of an example")
