@@ -9,7 +9,7 @@ import pytest
 from tests.recorder.django.processes import databases_on, dropped, run
 
 
-@pytest.mark.parametrize("part", ["transactions", "requests", "captured", "endpoints", "howto"])
+@pytest.mark.parametrize("part", ["transactions", "requests", "captured", "endpoints", "howto", "replayed"])
 @pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
 def test_inside(request: pytest.FixtureRequest, tmp_path: Path, engine: str, part: str) -> None:
     """What ``inside/PART.py`` promises holds."""
