@@ -67,6 +67,16 @@ def test_the_first_request_opens_and_close_closes(product: App) -> None:
             assert open_files(product.folder) == set()
 
 
+def test_the_last_read_is_recorded_too(app: App) -> None:
+    """What is noted beside an answer is stored although the loop that answered ends at once."""
+    for _ in range(5):
+        audit = audit_of(app)
+        with browser(host(audit)) as client:
+            assert client.get("/audit/").status_code == 200
+        audit.close()
+    assert app.events("action") == [("audit.log.read",)] * 5
+
+
 def _url(app: App) -> Any:
     return app.url
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from affidavit.testing.coverage.report import silence_in
+from affidavit.testing.coverage.seen import merged
 from affidavit.testing.coverage.subject import fitting
 from tests.recorder.test_plugin import run
 
@@ -80,6 +81,27 @@ def test_django(tmp_path: Path) -> None:
         "  auth.User",
         "  contenttypes.ContentType",
     ]
+
+
+def test_parts_are_added() -> None:
+    """What one worker recorded is not forgotten for another that did not; what one of them saw is there."""
+    one = {
+        "routes": {"POST /a": [2, 1], "POST /b": [1, 0]},
+        "models": {"A": 1},
+        "unknown": ["/x"],
+        "requests": 3,
+    }
+    other = {
+        "routes": {"POST /a": [1, 0], "POST /c": [0, 0]},
+        "models": {"A": 0, "B": 0},
+        "unknown": ["/x", "/y"],
+    }
+    assert merged([one, {**other, "requests": 1}]) == {
+        "routes": {"POST /a": [3, 1], "POST /b": [1, 0], "POST /c": [0, 0]},
+        "models": {"A": 1, "B": 0},
+        "unknown": ["/x", "/y"],
+        "requests": 4,
+    }
 
 
 def test_no_request_was_seen() -> None:

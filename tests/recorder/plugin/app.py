@@ -45,19 +45,31 @@ def begins(engine: Engine) -> None:
         connection.exec_driver_sql("BEGIN")  # type: ignore[attr-defined]
 
 
-@pytest.fixture(scope="session", params=["memory", "file", "file, savepoints as they come", "postgresql"])
+SAVEPOINTS_AS_THEY_COME = "savepoints as they come, "
+"""The driver of SQLite begins no transaction before a savepoint, unless it is told to."""
+
+
+@pytest.fixture(
+    scope="session",
+    params=[
+        *("memory", "file", "postgresql"),
+        *(f"{SAVEPOINTS_AS_THEY_COME}{where}" for where in ("memory", "file")),
+    ],
+)
 def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """A database for tests that outlives each of them."""
-    if request.param == "postgresql":
+    as_it_comes = request.param.startswith(SAVEPOINTS_AS_THEY_COME)
+    where = request.param.removeprefix(SAVEPOINTS_AS_THEY_COME)
+    if where == "postgresql":
         made = create_engine(os.environ["APP_URL"].replace("://", "+psycopg://"))
-    elif request.param == "memory":
+    elif where == "memory":
         made = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
     else:
         path: Path = tmp_path_factory.mktemp("app") / "app.db"
         made = create_engine(f"sqlite:///{path}")
-    make_tables(made)
-    if request.param == "file":
+    if where != "postgresql" and not as_it_comes:
         begins(made)
+    make_tables(made)
     Base.metadata.create_all(made)
     yield made
     made.dispose()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -68,6 +70,29 @@ def test_busy(audit: Audit, file: Path, audit_log: AuditLog) -> None:
     assert audit_log.one().reason == "not an owner"
     audit.record_now("team.seen", actor=ME)
     assert [each.action for each in audit_log] == ["team.delete", "team.seen"]
+
+
+ELSEWHERE = """
+import sqlite3, sys
+from affidavit import Audit, system
+audit = Audit(f"sqlite:///{sys.argv[1]}", organization="acme")
+holder = sqlite3.connect(sys.argv[1])
+holder.execute("BEGIN IMMEDIATE")
+audit.record_now("team.left", actor=system("elsewhere"))
+assert audit.now.spool.waiting() == 1
+import os
+os._exit(0)
+"""
+
+
+def test_what_another_process_left_in_the_spool(audit: Audit, file: Path, audit_log: AuditLog) -> None:
+    """It is stored when this one records, and is none of its events."""
+    subprocess.run([sys.executable, "-c", ELSEWHERE, str(file)], check=True)
+    audit.record_now("team.seen", actor=ME)
+    assert [each.action for each in audit_log] == ["team.seen"]
+    with closing(sqlite3.connect(file)) as connection:
+        stored = connection.execute("SELECT action FROM affidavit_events ORDER BY action").fetchall()
+    assert stored == [("team.left",), ("team.seen",)]
 
 
 def test_psycopg(audit: Audit, url: str, audit_log: AuditLog) -> None:
