@@ -9,13 +9,13 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
 import httpx2
 import pytest
 
-from tests.e2e.examples import EXAMPLES, Running, running, until
+from tests.e2e.examples import EXAMPLES, running, until
 from tests.e2e.program import Program
 from tools import plain_example
 
@@ -94,14 +94,29 @@ def visiting(address: str, email: str | None = None, token: str | None = None) -
         yield visitor
 
 
+class Trellis(NamedTuple):
+    """The example on a database of its own.
+
+    Attributes:
+        address: ``http://127.0.0.1:PORT``.
+        database: its URL.
+        keys: folder of the log's keys.
+    """
+
+    address: str
+    database: str
+    keys: Path
+
+
 @contextmanager
-def trellis(folder: Path, example: Path = EXAMPLE, database: str | None = None) -> Iterator[Running]:
-    """The example on a database of its own."""
+def trellis(folder: Path, database: str | None = None, example: Path = EXAMPLE) -> Iterator[Trellis]:
+    """The example, started."""
     url = database or f"sqlite:///{folder / 'trellis.db'}"
-    environment = {"DATABASE_URL": url, "PORT": "0", "AFFIDAVIT_DATA_DIR": str(folder / "affidavit-data")}
+    keys = folder / "affidavit-data"
+    environment = {"DATABASE_URL": url, "PORT": "0", "AFFIDAVIT_DATA_DIR": str(keys)}
     command = ("-m", "integration_platform")
     with running(example, *command, log=folder / "said.log", environment=environment) as process:
-        yield process
+        yield Trellis(process.address, url, keys)
 
 
 @contextmanager
@@ -119,34 +134,34 @@ def database_on(server: Server) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def started(
     tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Iterator[Callable[[str], str]]:
-    """The address of the example on an engine; started when it is asked for."""
-    addresses: dict[str, str] = {}
+) -> Iterator[Callable[[str], Trellis]]:
+    """The example on an engine; started when it is asked for."""
+    known: dict[str, Trellis] = {}
     with ExitStack() as stack:
 
-        def on(engine: str) -> str:
-            if engine not in addresses:
+        def on(engine: str) -> Trellis:
+            if engine not in known:
                 database = None
                 if engine == "postgres":
                     database = stack.enter_context(database_on(request.getfixturevalue("postgres")))
                 folder = tmp_path_factory.mktemp(engine)
-                addresses[engine] = stack.enter_context(trellis(folder, database=database)).address
-            return addresses[engine]
+                known[engine] = stack.enter_context(trellis(folder, database))
+            return known[engine]
 
         yield on
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def address(request: pytest.FixtureRequest, started: Callable[[str], str]) -> str:
-    """The address of the example, on each engine."""
+def example(request: pytest.FixtureRequest, started: Callable[[str], Trellis]) -> Trellis:
+    """The example, on each engine."""
     return started(request.param)
 
 
 @pytest.fixture
-def enter(address: str) -> Iterator[Callable[..., Visitor]]:
+def enter(example: Trellis) -> Iterator[Callable[..., Visitor]]:
     """Lets somebody in; see :func:`visiting`."""
     with ExitStack() as stack:
-        yield lambda *who, **more: stack.enter_context(visiting(address, *who, **more))
+        yield lambda *who, **more: stack.enter_context(visiting(example.address, *who, **more))
 
 
 @pytest.fixture
@@ -329,34 +344,25 @@ def test_a_form_on_a_page_of_somebody_else_changes_nothing(ana: Visitor) -> None
     assert len(ana.events()) == before
 
 
-def test_every_event_is_sealed_while_the_app_runs(ana: Visitor) -> None:
-    """The worker beside the app puts each event under a signed checkpoint, on either engine."""
+def test_the_log_is_sealed_beside_the_app_and_sound(ana: Visitor, example: Trellis, tmp_path: Path) -> None:
+    """The worker that the app started puts each event under a signed checkpoint; the log is in order."""
     name = uuid4().hex
     ana.done("/settings", name=name)
     until(
         lambda: [event["state"] for event in ana.events(q=name)] == ["published"],
         "the event was not sealed under a signed checkpoint",
     )
-
-
-def test_the_log_is_sealed_beside_the_app_and_sound(tmp_path: Path) -> None:
-    """The worker that the app started signs every event; it ends with the app, and the log is in order."""
-    with trellis(tmp_path) as process, visiting(process.address, ANA) as ana:
-        until(
-            lambda: {event["state"] for event in ana.events()} == {"published"},
-            "not every event was sealed under a signed checkpoint",
-        )
-    program = Program(tmp_path, database=f"sqlite:///{tmp_path / 'trellis.db'}")
-    verdict = program.run("fsck", "--data-dir", tmp_path / "affidavit-data", "--json")
+    program = Program(tmp_path, database=example.database)
+    verdict = program.run("fsck", "--data-dir", example.keys, "--json")
     assert verdict.code == 0, verdict
     found = verdict.documents[0]
     assert (found["verified"] > 0, found["failed"]) == (True, 0)
 
 
 @pytest.fixture
-def visit(started: Callable[[str], str], browser: Browser) -> Iterator[Page]:
+def visit(started: Callable[[str], Trellis], browser: Browser) -> Iterator[Page]:
     """Ana's browser, signed in, on the first page; fails on an error of a script or of a policy."""
-    context = browser.new_context(base_url=started("sqlite"))
+    context = browser.new_context(base_url=started("sqlite").address)
     refused: list[str] = []
     page = context.new_page()
     page.set_default_timeout(60_000)
@@ -574,7 +580,7 @@ def function():
 def test_the_platform_runs_without_affidavit(plain: Path, tmp_path: Path) -> None:
     """Before it was added the platform served its pages and its API; nothing of Affidavit is needed."""
     (plain / "affidavit.py").write_text("raise ImportError('it was not added yet')\n", encoding="utf-8")
-    with trellis(tmp_path, plain) as process, visiting(process.address, ANA) as ana:
+    with trellis(tmp_path, example=plain) as here, visiting(here.address, ANA) as ana:
         assert "Warehouse channels" in ana.get("/").text
         assert "Audit log" not in ana.get("/").text
         token = ana.token("nightly", "sync.run", "integration.read")
