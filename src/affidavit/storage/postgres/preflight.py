@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from affidavit import errors
 from affidavit.storage.postgres.connect import Session
 
@@ -82,14 +84,22 @@ def unclaimed(session: Session) -> bool:
         NotOurs: something has our names, and it is not what our migrations make.
     """
     schema = session.address.schema
-    (columns,) = session.execute(_COLUMNS, (schema,)).fetchone() or (None,)
+    columns = _notes(session)
     if columns is None:
         names = [row[0] for row in session.execute(_NAMED, (schema, schema)).fetchall()]
-        if names:
+        if not names:
+            return True
+        columns = _notes(session)  # another process may have made both between the two questions
+        if columns is None:
             raise _not_ours(session, names)
-    elif columns != _OURS:
+    if columns != _OURS:
         raise _not_ours(session, ["affidavit_migrations"])
-    return columns is None
+    return False
+
+
+def _notes(session: Session) -> Any:
+    """The columns of the table with the notes of what was applied; ``None`` where there is none."""
+    return (session.execute(_COLUMNS, (session.address.schema,)).fetchone() or (None,))[0]
 
 
 def _not_ours(session: Session, names: list[str]) -> errors.NotOurs:

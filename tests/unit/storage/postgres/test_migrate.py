@@ -6,12 +6,14 @@ import logging
 import re
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
 from affidavit import errors
 from affidavit.storage.postgres.connect import Address, connect
 from affidavit.storage.postgres.migrate import available, check, migrate, pending, planned
+from affidavit.storage.postgres.preflight import unclaimed
 from tests.postgres import VERSIONS, Server
 from tests.unit.storage.postgres.places import address, dump, step
 
@@ -113,6 +115,28 @@ def test_processes_that_migrate_at_once_share_the_work(server: Server) -> None:
     told = [process.communicate(timeout=60)[0] for process in running]
     assert [process.returncode for process in running] == [0, 0, 0]
     assert sorted(int(word) for words in told for word in words.split()) == list(range(1, NEWEST + 1))
+
+
+def test_tables_that_another_process_just_made_are_ours(postgres: Server) -> None:
+    """Who asks while another process migrates does not take its tables for a stranger's."""
+    place = address(postgres)
+    session = connect(place)
+    asked: list[str] = []
+
+    class Late:
+        """Asks as the session does, and lets the other process in after the first question."""
+
+        address = place
+
+        def execute(self, statement: str, parameters: Any = ()) -> Any:
+            if len(asked) == 1:
+                migrate(place)
+            asked.append(statement)
+            return session.execute(statement, parameters)
+
+    assert not unclaimed(Late())  # type: ignore[arg-type]
+    assert len(asked) > 1
+    session.close()
 
 
 def test_a_newer_schema_is_refused(postgres: Server) -> None:
