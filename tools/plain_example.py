@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import ast
 import difflib
+import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -52,9 +53,10 @@ def plain(example: Path, into: Path) -> None:
         path = into / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    # Beside git's own folder, so that paths count from this one.
+    # In no repository, so that paths count from this folder.
     command = ["git", "apply", "--reverse", "--whitespace=nowarn", str((example / DIFF).resolve())]
-    subprocess.run(command, cwd=into, check=True, env={"GIT_CEILING_DIRECTORIES": str(into.resolve().parent)})
+    beyond = {"GIT_CEILING_DIRECTORIES": str(into.resolve().parent)}
+    subprocess.run(command, cwd=into, check=True, env=os.environ | beyond)
 
 
 def between(before: Path, example: Path) -> str:
