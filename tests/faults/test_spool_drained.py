@@ -107,7 +107,7 @@ def test_what_an_app_left_is_stored_once(app: App) -> None:
     assert markers_of(app) == Counter(markers)
 
 
-@pytest.mark.timeout(25)  # five looks that waited for the database as everybody else does take longer
+@pytest.mark.timeout(40)  # five looks that waited for the database as everybody else does take longer
 def test_a_database_that_is_held_is_not_waited_for(tmp_path: Path) -> None:
     """Nothing is lost or parked, the app's transaction is not disturbed; afterwards everything is stored."""
     migrate_file(tmp_path / "app.db")
