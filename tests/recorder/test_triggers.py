@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -20,6 +22,7 @@ from tests.recorder.triggered import SAID, acting, app, engine, server, watch
 
 __all__ = ["app", "engine", "server"]
 
+PAGE = Path(__file__).resolve().parents[2] / "docs/howto/triggers.md"
 HOSTILE = "Te\"a'm %s {}:x $affidavit$ \\ ü"
 
 
@@ -462,3 +465,26 @@ def test_the_command_prints_what_is_run(app: App, capfd: pytest.CaptureFixture[s
     assert app.count() == 1
     assert command("trees") == (2, "", "error: There is no table trees.\n")
     assert command("--check", "plants")[0] == command()[0] == 2
+
+
+def test_the_page_does_what_it_says(app: App, capfd: pytest.CaptureFixture[str]) -> None:
+    """The command of docs/howto/triggers.md makes triggers that record what its SQL does."""
+    page = PAGE.read_text(encoding="utf-8")
+    (words,) = re.findall(r"^affidavit triggers (teams .*) > teams.sql$", page, re.MULTILINE)
+    (sql,) = re.findall(r"^```sql\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    with closing(app.connect()) as connection:
+        connection.execute(
+            "CREATE TABLE teams (id int PRIMARY KEY, name text, door_code text, search_text text);"
+            " INSERT INTO teams VALUES (7, 'Base', '1234', 'base')"
+        )
+        assert main(["triggers", *words.split(), "--database", app.url]) == 0
+        connection.execute(capfd.readouterr().out.encode())
+        connection.execute(sql.encode())
+    assert app.events("action", "actor_id", "changes", "context") == [
+        (
+            "teams.update",
+            "ana",
+            '{"changes":{"name":{"old":"Base","new":"Core"}}}',
+            '{"ip": "203.0.113.7"}',
+        )
+    ]
