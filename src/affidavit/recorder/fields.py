@@ -223,6 +223,10 @@ def _changes(changes: object) -> dict[str, Change]:
     return {name: _change(name, value) for name, value in changes.items()}
 
 
+_PLAIN = frozenset((str, int, bool, type(None)))
+"""Types whose values JSON has as they are."""
+
+
 def _change(name: str, value: object) -> Change:
     where = f"changes/{name}"
     if isinstance(value, Change):
@@ -233,7 +237,10 @@ def _change(name: str, value: object) -> Change:
         old, new = value
     else:
         raise _bad(where, "type", "must be (old, new)", type(value).__name__)
-    return Change(old=plain(old, f"{where}/old"), new=plain(new, f"{where}/new"))
+    return Change(
+        old=old if type(old) in _PLAIN else plain(old, f"{where}/old"),
+        new=new if type(new) in _PLAIN else plain(new, f"{where}/new"),
+    )
 
 
 def _bad(field: str, rule: str, message: str, value: Any = None) -> InvalidEvent:
