@@ -137,6 +137,10 @@ class Instance(Protocol):
         """Store rows in a transaction shared with other requests; done when it is durable."""
         ...
 
+    def insert(self, rows: Sequence[Row]) -> list[Recorded]:
+        """Store rows in a transaction of their own; blocks, and is durable on return."""
+        ...
+
     def health(self) -> Mapping[str, Any]:
         """What operators watch; blocks."""
         ...

@@ -8,11 +8,9 @@ recorded as ``audit.export.requested`` before its first byte leaves. No client c
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
 import logging
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -23,6 +21,7 @@ from affidavit.core.event import Draft, Request
 from affidavit.core.filter import Filter
 from affidavit.core.prepare import Rights
 from affidavit.core.query import to_params
+from affidavit.core.row import Row
 
 if TYPE_CHECKING:
     from affidavit.web.instance import Instance
@@ -53,12 +52,14 @@ class Reads:
         self._clock = clock
         self._hour = 0
         self._noted: set[_Key] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._thread: ThreadPoolExecutor | None = None
+        self._writing: set[Future[None]] = set()
 
     def note(self, scope: Scope, path: str, address: str | None, asked: Filter | None = None) -> None:
         """Record a read, unless this credential's reading of this organization was recorded this hour.
 
-        Returns at once; the event is written beside what follows.
+        Returns at once; the event is written beside what follows, in a thread, which goes on where the loop
+        that answers ends: the last read before a server stops is recorded, too.
         """
         hour = self._clock() // HOUR
         if hour != self._hour or len(self._noted) >= _REMEMBERED:
@@ -68,9 +69,11 @@ class Reads:
             return
         self._noted.add(key)
         draft = self._draft("audit.log.read", scope, path, address, asked, {})
-        task = asyncio.get_running_loop().create_task(self._write(draft, scope, address, key))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, "affidavit-reads")
+        writing = self._thread.submit(self._write, draft, scope, address, key)
+        self._writing.add(writing)
+        writing.add_done_callback(self._writing.discard)
 
     async def exported(
         self,
@@ -95,37 +98,31 @@ class Reads:
         draft = self._draft("audit.export.requested", scope, path, address, asked, metadata)
         await self._submit(draft, scope, address)
 
-    async def settled(self) -> None:
-        """Wait until every read noted so far is written."""
-        while self._tasks:
-            await asyncio.wait(set(self._tasks))
-
     def finish(self, seconds: float) -> None:
-        """Wait for the same from another thread than those of the loops that write.
+        """Wait until every read noted so far is written.
 
         Args:
-            seconds: at most. A loop that ended takes with it what it had begun.
+            seconds: at most.
         """
-        for task in list(self._tasks):
-            loop = task.get_loop()
-            if loop.is_running() and loop is not _running():
-                with suppress(concurrent.futures.TimeoutError):
-                    asyncio.run_coroutine_threadsafe(_ended(task), loop).result(seconds)
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.shutdown(wait=False)
+            wait(set(self._writing), seconds)
 
-    async def _write(self, draft: Draft, scope: Scope, address: str | None, key: _Key) -> None:
+    def _write(self, draft: Draft, scope: Scope, address: str | None, key: _Key) -> None:
         try:
-            await self._submit(draft, scope, address)
+            self._instance.insert(self._rows(draft, scope, address))
         except Exception:  # the answer has gone out; the next read of the hour tries again
             self._noted.discard(key)
             log.exception("A read of the log could not be recorded")
 
     async def _submit(self, draft: Draft, scope: Scope, address: str | None) -> None:
-        def prepare() -> list[Any]:
-            return self._instance.intake.prepare(
-                [draft], organization=scope.home, by=scope.credential.recorded_by(address), rights=_RIGHTS
-            )
+        await self._instance.submit(await anyio.to_thread.run_sync(self._rows, draft, scope, address))
 
-        await self._instance.submit(await anyio.to_thread.run_sync(prepare))
+    def _rows(self, draft: Draft, scope: Scope, address: str | None) -> list[Row]:
+        return self._instance.intake.prepare(
+            [draft], organization=scope.home, by=scope.credential.recorded_by(address), rights=_RIGHTS
+        )
 
     def _draft(
         self,
@@ -146,14 +143,3 @@ class Reads:
             request=Request(method="GET", endpoint=path),
             metadata=metadata or None,
         )
-
-
-async def _ended(task: asyncio.Task[None]) -> None:
-    await asyncio.wait((task,))
-
-
-def _running() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None

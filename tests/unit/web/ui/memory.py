@@ -241,6 +241,9 @@ class MemoryInstance:
     async def submit(self, _rows: Sequence[Row]) -> list[Recorded]:
         return []
 
+    def insert(self, _rows: Sequence[Row]) -> list[Recorded]:
+        return []
+
     def health(self) -> Mapping[str, Any]:
         return {}
 
