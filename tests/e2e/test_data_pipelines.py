@@ -147,9 +147,9 @@ class Story:
         assert [answer.status_code for answer in answers] == [200, 200, 201, 403, 404, 401]
 
     def _runs(self) -> None:
-        slugs = ["clicks-to-warehouse", "orders-archive", "clicks-archive", "orders-to-warehouse"]
+        slugs = ["clicks-archive", "clicks-to-warehouse", "orders-archive", "orders-to-warehouse"]
         page = self.ines.post("/run/", pipeline=slugs).text
-        assert "Nothing was run. Clicks archive is switched off." in page
+        assert "Nothing was run. Orders archive is switched off." in page
         assert "2 ran." in self.ines.post("/run/", pipeline=slugs[:2]).text
 
     def _connections(self) -> None:
@@ -206,7 +206,7 @@ def test_failed_attempts_stand_there_with_their_reason(story: Story) -> None:
     assert failed == [
         ("auth.login.failed", "The password is wrong"),
         ("security.access.denied", "The role Analyst lacks members:manage"),
-        ("pipeline.run.bulk.trigger", "Clicks archive is switched off."),
+        ("pipeline.run.bulk.trigger", "Orders archive is switched off."),
     ]
     guess, denied, _bulk = story.ines.events(outcome="failure", source="web")
     assert (guess["severity"], guess["actor"]["type"]) == ("critical", "anonymous")
@@ -222,8 +222,8 @@ def test_what_was_rolled_back_left_no_event(story: Story) -> None:
     runs = story.ines.events(action="pipeline.run.trigger")
     assert [(run["source"], run["resources"][0]["id"]) for run in runs] == [
         ("api", "orders-to-warehouse"),
+        ("web", "clicks-archive"),
         ("web", "clicks-to-warehouse"),
-        ("web", "orders-archive"),
     ]
     seeded = 4
     assert [story.runs(run["resources"][0]["id"]) for run in runs] == [seeded + 1] * 3
@@ -442,7 +442,7 @@ def test_the_product_runs_without_affidavit(plain: Path, tmp_path: Path) -> None
         assert "Audit log" not in ines.get("/team/settings/").text
         made = ines.post("/team/settings/tokens/", name="nightly", abilities=["pipelines:run"])
         program = Client(process.address, found(r'<code id="token">(\S+)</code>', made.text))
-        assert program.send("POST", "/api/v1/pipelines/orders-archive/runs").status_code == 201
+        assert program.send("POST", "/api/v1/pipelines/clicks-archive/runs").status_code == 201
         assert ines.get(AUDIT).status_code == 404
     done = subprocess.run(
         [sys.executable, "-c", "import affidavit"], cwd=plain, capture_output=True, check=False

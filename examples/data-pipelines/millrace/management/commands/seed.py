@@ -39,8 +39,8 @@ CONNECTIONS = [
 PIPELINES = [
     ("orders-to-warehouse", "Orders to warehouse", "orders", "warehouse", "every hour", True),
     ("clicks-to-warehouse", "Clicks to warehouse", "web events", "warehouse", "every 15 minutes", True),
-    ("orders-archive", "Orders archive", "orders", "archive", "every night", True),
-    ("clicks-archive", "Clicks archive", "web events", "archive", "every night", False),
+    ("orders-archive", "Orders archive", "orders", "archive", "every night", False),
+    ("clicks-archive", "Clicks archive", "web events", "archive", "every night", True),
 ]
 EVERY = {
     "every 15 minutes": timedelta(minutes=15),
