@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.hashers import make_password
@@ -53,7 +53,7 @@ class Command(BaseCommand):
     """Fills an empty database."""
 
     help = __doc__
-    requires_system_checks = []  # only models are loaded, not the product
+    requires_system_checks: ClassVar[list[str]] = []  # only models are loaded, not the product
 
     def handle(self, *_words: Any, **_options: Any) -> None:
         """Make what is missing and say how to sign in."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandParser
@@ -12,7 +12,7 @@ class Command(BaseCommand):
     """Makes the database, fills it, and serves it."""
 
     help = __doc__
-    requires_system_checks = []  # runserver makes them
+    requires_system_checks: ClassVar[list[str]] = []  # runserver makes them
 
     def add_arguments(self, parser: CommandParser) -> None:
         """The same address as ``runserver``."""
