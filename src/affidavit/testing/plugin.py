@@ -103,7 +103,8 @@ def _unblocked(request: pytest.FixtureRequest) -> AbstractContextManager[object]
     """Leave to use Django's databases, where pytest-django keeps it."""
     if "django.db" not in sys.modules or not request.config.pluginmanager.has_plugin("django"):
         return nullcontext()
-    unblocked: AbstractContextManager[object] = request.getfixturevalue("django_db_blocker").unblock()
+    blocker = request.getfixturevalue("django_db_blocker")  # None where no project is configured
+    unblocked: AbstractContextManager[object] = nullcontext() if blocker is None else blocker.unblock()
     return unblocked
 
 

@@ -40,7 +40,7 @@ def test_the_commands_of_the_product_are_there() -> None:
     assert named == {
         *("serve", "worker", "demo", "login", "migrate", "record", "events", "tail", "show", "import"),
         *("export", "token", "org", "catalog", "config", "doctor", "witness", "log", "fsck", "verify"),
-        *("erase", "retention", "hold", "index", "backup", "restore"),
+        *("erase", "retention", "hold", "index", "backup", "restore", "triggers"),
     }
     assert GROUPS["token"][1] == ("create", "list", "revoke")
 
