@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Awaitable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
@@ -16,6 +16,7 @@ from affidavit.core.row import Recorded
 from affidavit.django.aio import DjangoAio
 from affidavit.django.capture.install import capture
 from affidavit.django.capture.models import spelled
+from affidavit.django.carried import carry_always
 from affidavit.django.own import OwnSource
 from affidavit.django.settings import audit_options, database_url
 from affidavit.django.watching import drain_when_ended
@@ -138,6 +139,20 @@ class DjangoAudit(Audit):
             TypeError: it is no model with a table, it has no such field, or ``actions`` names another kind.
         """
         capture(self.recorder, self._schema, model, actions=actions, exclude=exclude, mask=mask)
+
+    def carry(self, target: Any = None) -> Awaitable[None] | None:  # type: ignore[override]
+        """Let the triggers of PostgreSQL know who acts; see :meth:`affidavit.Audit.carry`.
+
+        Args:
+            target: alias of a database, by default that of our tables: once, in ``ready()`` of an app, and
+                each transaction is told before its first statement that may change something. Anything else
+                is told now.
+        """
+        if target is None or isinstance(target, str):
+            carry_always(self.recorder, target or self._using)
+            return None
+        told: Awaitable[None] | None = super().carry(target)
+        return told
 
     @property
     def aio(self) -> DjangoAio:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 
 import pytest
 
 from tests.recorder.django.processes import databases_on, dropped, run
 
+ENGINES = ("sqlite", "postgresql")
+PARTS = ("transactions", "requests", "captured", "endpoints", "howto", "replayed")
 
-@pytest.mark.parametrize("part", ["transactions", "requests", "captured", "endpoints", "howto", "replayed"])
-@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
+
+@pytest.mark.parametrize(("engine", "part"), [*product(ENGINES, PARTS), ("postgresql", "triggered")])
 def test_inside(request: pytest.FixtureRequest, tmp_path: Path, engine: str, part: str) -> None:
     """What ``inside/PART.py`` promises holds."""
     server = request.getfixturevalue("postgres") if engine == "postgresql" else None

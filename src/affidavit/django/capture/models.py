@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import islice
@@ -22,6 +23,7 @@ __all__ = [
     "Kind",
     "add",
     "captured",
+    "captured_tables",
     "check_fields",
     "family",
     "forget",
@@ -160,6 +162,14 @@ def watched(table: str) -> str | None:
 def is_counted(table: str) -> bool:
     """Whether nobody else would see the rows change: all but those of a relation's own, uncaptured model."""
     return _tables[table.lower()][1]
+
+
+def captured_tables() -> str:
+    """The tables whose changes are recorded here: a JSON list, empty where none is."""
+    names = {
+        model._meta.db_table for each in _captured.values() for model in family(each.model) if each.actions
+    }
+    return json.dumps(sorted(names)) if names else ""
 
 
 def record(using: str, changes: Iterable[Change]) -> None:

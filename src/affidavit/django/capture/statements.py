@@ -16,7 +16,7 @@ from affidavit.django.capture.marks import is_shown
 from affidavit.django.capture.models import is_counted, watched
 from affidavit.recorder.capture.uncaptured import count
 
-__all__ = ["follow", "follow_all"]
+__all__ = ["follow", "follow_all", "text_of"]
 
 _NAME = r'(?:"[^"]+"|[\w$]+)(?:\.(?:"[^"]+"|[\w$]+))?'
 _VERBS = "insert|replace|merge|update|delete|truncate"
@@ -69,7 +69,7 @@ def _leave_flushes_of_tests(connection: Any) -> None:
 def _executed(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
     result = execute(sql, params, many, context)
     connection = context["connection"]
-    text = _text(sql, connection)
+    text = text_of(sql, connection)
     layers = layers_of(connection)
     if not layers.executed(text):
         for operation, table, rows in _changed(text, context["cursor"], connection.vendor):
@@ -81,7 +81,7 @@ def _executed(execute: Callable[..., Any], sql: Any, params: Any, many: bool, co
     return result
 
 
-def _text(sql: Any, connection: Any) -> str:
+def text_of(sql: Any, connection: Any) -> str:
     """A statement as text; psycopg takes bytes and objects of its own as well."""
     if isinstance(sql, bytes):
         return sql.decode("utf-8", "replace")

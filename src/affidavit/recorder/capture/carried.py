@@ -18,7 +18,7 @@ from affidavit.recorder.context import current
 from affidavit.recorder.fields import Said, anonymous
 from affidavit.recorder.recorder import Recorder
 
-__all__ = ["SETTINGS", "carry", "settings"]
+__all__ = ["SETTINGS", "WRITES", "carry", "settings", "statement"]
 
 SETTINGS = ("organization", "project", "source", "parent_id", "actor", "context", "captured")
 """The settings, each with ``affidavit.`` before it."""
@@ -27,7 +27,8 @@ _AT = {name: COLUMNS.index(name) for name in SETTINGS if name in COLUMNS}
 _KEY = "affidavit.carried"
 _BEFORE = r"(?:\s|--[^\n]*\n|/\*.*?\*/|\()*"
 _FLAGS = re.IGNORECASE | re.DOTALL
-_WRITES = re.compile(_BEFORE + r"(?:insert|update|delete|merge|with|truncate|copy|call|do|execute)\b", _FLAGS)
+WRITES = re.compile(_BEFORE + r"(?:insert|update|delete|merge|with|truncate|copy|call|do|execute)\b", _FLAGS)
+"""How a statement begins that may change something."""
 _ROLLS_BACK = re.compile(_BEFORE + r"(?:rollback|abort)\b", _FLAGS)
 
 
@@ -73,18 +74,19 @@ def carry(recorder: Recorder, target: Any) -> Awaitable[None] | None:
         driver = driver_of(target, "public")
         check_transaction(target)
         if isinstance(driver, AsyncPsycopgDriver):
-            return _awaited(driver.run(_statement(recorder)))
-        driver.run(_statement(recorder))
+            return _awaited(driver.run(statement(recorder)))
+        driver.run(statement(recorder))
         return None
     if getattr(target, "vendor", None) == "postgresql":
         from affidavit.recorder.adapters.django import DjangoDriver
 
-        DjangoDriver(target, "public").run(_statement(recorder))
+        DjangoDriver(target, "public").run(statement(recorder))
         return None
     raise ConfigError(f"{kind} is no engine or connection that leads to triggers of PostgreSQL.")
 
 
-def _statement(recorder: Recorder, captured: str = "") -> Statement:
+def statement(recorder: Recorder, captured: str = "") -> Statement:
+    """The statement that carries :func:`settings` into the current transaction."""
     return Statement(_SQL, settings(recorder, captured), returns=True)
 
 
@@ -106,7 +108,7 @@ def _carry_in_sqlalchemy(recorder: Recorder, target: Any) -> None:
         )
     if isinstance(inner, Connection):
         check(inner)
-        SqlalchemyDriver(inner, "public").run(_statement(recorder, tables()))
+        SqlalchemyDriver(inner, "public").run(statement(recorder, tables()))
         return
     _listen(recorder, inner, lambda each, said: SqlalchemyDriver(each, "public").run(said))
 
@@ -120,11 +122,11 @@ def _listen(recorder: Recorder, engine: Any, run: Callable[[Any, Statement], Ans
     def before(connection: Any, _cursor: Any, sql: str, *_more: Any) -> None:
         if _ROLLS_BACK.match(sql):
             forget(connection)
-        elif _WRITES.match(sql):
+        elif WRITES.match(sql):
             context = current()
             now = (dict(context.known()) if context is not None else None, tables())
             if connection.info.get(_KEY) != now:
-                run(connection, _statement(recorder, now[1]))
+                run(connection, statement(recorder, now[1]))
                 connection.info[_KEY] = now
 
     def forget(connection: Any, *_more: Any) -> None:

@@ -159,6 +159,7 @@ def test_a_loaded_object(name: str, events: Callable[..., list[Seen]]) -> None:
     plant.price, plant.height, plant.planted, plant.kind = Decimal("1.5"), "1", "2026-01-02", "herb"
     plant.save()
     assert len(events()) == 1
+    plant = Plant.objects.get(name=name)
     plant.notes["soil"].append("sand")
     plant.save()
     plant.kind, plant.plot = Kind.WOOD, Plot.objects.create(name="p")
