@@ -66,6 +66,14 @@ def test_an_engine_carries_who_acts(app: App) -> None:
         one.exec_driver_sql("/* a comment */ INSERT INTO plants (id) VALUES (6)")
     with pytest.raises(DBAPIError, match="say who changes it"), engine.begin() as one:
         one.execute(insert, {"id": 7})
+    with audit.context(actor=ANA), engine.begin() as one:
+        inner = one.begin_nested()
+        one.execute(insert, {"id": 10})
+        inner.rollback()
+        one.execute(insert, {"id": 11})
+        one.exec_driver_sql("COMMIT")
+        one.exec_driver_sql("BEGIN")
+        one.execute(insert, {"id": 12})
     with audit.context(actor=BEN), Session(engine) as session:
         session.execute(insert, {"id": 8})
         session.commit()
@@ -83,6 +91,8 @@ def test_an_engine_carries_who_acts(app: App) -> None:
         ("3", "ana", "shop", "203.0.113.7", "east"),
         ("4", "ben", "shop", None, None),
         ("6", "ben", "shop", None, None),
+        ("11", "ana", "shop", None, None),
+        ("12", "ana", "shop", None, None),
         ("8", "ben", "shop", None, None),
         ("9", "ben", "shop", None, None),
     ]

@@ -207,7 +207,7 @@ def _postgres_call(calls: Sequence[tuple[Any, ...]]) -> Steps:
         answer = yield Statement(_ONE, calls[0], returns=True)
     else:
         columns = [list(column) for column in zip(*calls, strict=True)]
-        # An array of nothing but NULL has no type of its own, and says no more than no array.
+        # An array of nothing but NULL says no more than no array.
         given = [column if column.count(None) < len(calls) else None for column in columns]
         answer = yield Statement(_MANY, given, returns=True)
     return [

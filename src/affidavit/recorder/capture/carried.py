@@ -29,7 +29,8 @@ _BEFORE = r"(?:\s|--[^\n]*\n|/\*.*?\*/|\()*"
 _FLAGS = re.IGNORECASE | re.DOTALL
 WRITES = re.compile(_BEFORE + r"(?:insert|update|delete|merge|with|truncate|copy|call|do|execute)\b", _FLAGS)
 """How a statement begins that may change something."""
-_ROLLS_BACK = re.compile(_BEFORE + r"(?:rollback|abort)\b", _FLAGS)
+_ENDS = re.compile(_BEFORE + r"(?:rollback|abort|commit|end)\b", _FLAGS)
+"""What takes settings away: a savepoint that is rolled back, or a transaction that ended by text."""
 
 
 def settings(recorder: Recorder, captured: str = "") -> tuple[str, ...]:
@@ -120,7 +121,7 @@ def _listen(recorder: Recorder, engine: Any, run: Callable[[Any, Statement], Ans
     from affidavit.recorder.capture.sqlalchemy import tables
 
     def before(connection: Any, _cursor: Any, sql: str, *_more: Any) -> None:
-        if _ROLLS_BACK.match(sql):
+        if _ENDS.match(sql):
             forget(connection)
         elif WRITES.match(sql):
             context = current()
@@ -133,5 +134,4 @@ def _listen(recorder: Recorder, engine: Any, run: Callable[[Any, Statement], Ans
         connection.info.pop(_KEY, None)
 
     event.listen(engine, "before_cursor_execute", before)
-    for end in ("begin", "commit", "rollback", "rollback_savepoint"):
-        event.listen(engine, end, forget)
+    event.listen(engine, "begin", forget)
