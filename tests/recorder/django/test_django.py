@@ -10,7 +10,7 @@ import pytest
 from tests.recorder.django.processes import databases_on, dropped, run
 
 ENGINES = ("sqlite", "postgresql")
-PARTS = ("transactions", "requests", "captured", "endpoints", "howto", "replayed")
+PARTS = ("transactions", "requests", "captured", "captured_sets", "endpoints", "howto", "replayed")
 
 
 @pytest.mark.parametrize(("engine", "part"), [*product(ENGINES, PARTS), ("postgresql", "triggered")])

@@ -26,13 +26,12 @@ def hear_relations(model: Any) -> None:
 class _Relation:
     def __init__(self, field: Any) -> None:
         self._field = field
-        self._through = field.remote_field.through
         self._is_symmetrical = bool(field.remote_field.symmetrical)
 
     def listen(self) -> None:
         m2m_changed.connect(
             self._heard,
-            sender=self._through,
+            sender=self._field.remote_field.through,
             weak=False,
             dispatch_uid=("affidavit.capture", self._field.model, self._field.name),
         )
@@ -51,7 +50,7 @@ class _Relation:
         if shown is None:
             return
         when, _, what = action.partition("_")
-        pair = ("insert" if what == "add" else "delete", self._through._meta.db_table)
+        pair = ("insert" if what == "add" else "delete", self._field.remote_field.through._meta.db_table)
         if when == "pre":
             self._announce(shown, pair, using)
         elif shown.rows[pair] or pair in shown.uncertain:
