@@ -196,6 +196,10 @@ def test_objects_that_were_never_loaded(name: str, events: Callable[..., list[Se
     plant.save(using="other", force_insert=True)
     (elsewhere,) = events("other")
     assert (elsewhere.action, elsewhere.changes["name"]) == (CREATED, (None, f"{name}4"))
+    here = Plant.objects.get(pk=plant.pk)
+    here.save(using="other", force_update=True)
+    assert events("other")[1].action == UPDATED
+    assert events("other")[1].changes["height"] == (None, 3)
     assert len(events()) == 5
 
 
