@@ -7,8 +7,9 @@ from functools import wraps
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import render
 
 from millrace import operations
 from millrace.models import Member
@@ -50,7 +51,7 @@ def signed_in(view: View) -> View:
     def called(request: HttpRequest, **named: Any) -> HttpResponse:
         member = caller(request)
         if member is None:
-            return redirect(f"{settings.LOGIN_URL}?next={request.path}")
+            return redirect_to_login(request.get_full_path())
         return view(request, member, **named)
 
     return called

@@ -116,7 +116,7 @@ class ApiToken(models.Model):
 
 
 class Connection(models.Model):
-    """A place that data comes from or goes to, with what opens it."""
+    """A place that data comes from or goes to, with what opens it; a real product has a vault for that."""
 
     KINDS = [
         ("postgres", "PostgreSQL"),
