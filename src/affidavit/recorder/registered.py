@@ -65,6 +65,11 @@ class Registered:
         known = self._of(cls)
         return None if known is None else known.type
 
+    def id_of(self, cls: type) -> Attribute | None:
+        """What the id of its objects was registered to be, ``None`` where nobody registered the class."""
+        known = self._of(cls)
+        return None if known is None else known.id
+
     def shown(self, cls: type, changes: Mapping[str, tuple[Any, Any]]) -> dict[str, tuple[Any, Any]]:
         """The changes of an object as its class wants them to be seen."""
         known = self._of(cls)

@@ -12,7 +12,7 @@ from django.db.models.signals import post_delete, pre_delete
 
 from affidavit.django.capture.known import known
 from affidavit.django.capture.marks import Shown
-from affidavit.django.capture.models import Change, is_captured, record
+from affidavit.django.capture.models import ALL, Change, is_captured, record
 from affidavit.django.capture.shown import mark
 from affidavit.django.capture.values import changed, fields_of
 
@@ -71,7 +71,7 @@ def _changes(objects: list[Any], shown: Shown, using: str) -> Iterator[Change]:
             for each in some:
                 yield Change("delete", type(each), each, _gone(each, using))
         elif rows > 0:  # others were faster, and nobody knows with which
-            yield Change("delete", type(some[0]), "*", {}, {"statement": "delete", "rows": rows})
+            yield Change("delete", type(some[0]), ALL, {}, {"statement": "delete", "rows": rows})
 
 
 def _parts(instance: Any) -> Iterator[tuple[Any, Any]]:

@@ -17,6 +17,7 @@ from affidavit.recorder.recorder import Recorder
 from affidavit.recorder.registered import seen
 
 __all__ = [
+    "ALL",
     "KINDS",
     "Captured",
     "Change",
@@ -38,6 +39,8 @@ __all__ = [
 
 Kind = Literal["create", "update", "delete"]
 KINDS: tuple[Kind, ...] = ("create", "update", "delete")
+ALL = "*"
+"""Stands for rows or ids that are not known one by one."""
 _adapter = DjangoAdapter()
 
 
@@ -77,15 +80,19 @@ class Captured(NamedTuple):
         changes = seen(shown, self.exclude, self.mask)
         if change.kind == "update" and not changes:
             return None
-        found: dict[str, Any] = {"resource": self._resource(change), "changes": changes}
-        return found if change.metadata is None else {**found, "metadata": change.metadata}
+        metadata = dict(change.metadata or {})
+        resource = change.of
+        if not isinstance(resource, Model):
+            resource = self._by_key(change.model, resource, metadata)
+        found: dict[str, Any] = {"resource": resource, "changes": changes}
+        return {**found, "metadata": metadata} if metadata else found
 
-    def _resource(self, change: Change) -> Any:
-        if isinstance(change.of, Model):
-            return change.of
-        meta: Any = change.model._meta  # type: ignore[attr-defined]
-        kind = self.recorder.registered.type_of(change.model) or meta.db_table
-        return Resource(type=kind, id=str(change.of))
+    def _by_key(self, model: Any, key: Any, metadata: dict[str, Any]) -> Resource:
+        """The resource that a row is; its key is in the metadata where the id is something else."""
+        registered, primary = self.recorder.registered, model._meta.pk
+        if key != ALL and registered.id_of(model) not in (None, "pk", primary.name, primary.attname):
+            metadata["key"], key = str(key), ALL
+        return Resource(type=registered.type_of(model) or model._meta.db_table, id=str(key))
 
 
 _captured: dict[tuple[int, type], Captured] = {}

@@ -17,7 +17,7 @@ from django.db.models.lookups import Exact, In
 
 from affidavit.core.event import MAX_BATCH
 from affidavit.django.capture.marks import is_part
-from affidavit.django.capture.models import Change, is_captured, record, tables_of
+from affidavit.django.capture.models import ALL, Change, is_captured, record, tables_of
 from affidavit.django.capture.saves import written
 from affidavit.django.capture.shown import showing
 from affidavit.django.capture.values import fields_of, shown
@@ -59,7 +59,7 @@ def _update(original: Callable[..., int], self: Any, **values: Any) -> int:
             keys = _keys(self.query, model, rows)
             if keys is None:
                 noted = {"statement": "update", "rows": rows}
-                record(using, [Change("update", model, "*", new, noted)])
+                record(using, [Change("update", model, ALL, new, noted)])
             else:
                 record(using, [Change("update", model, key, new) for key in keys])
     return rows
@@ -104,7 +104,7 @@ def _bulk_create(original: Callable[..., Any], self: Any, objs: Any, *args: Any,
         if rows == len(objs) and not updates and all(one._is_pk_set() for one in made):
             record(using, [written(one, "create", using, fields_of(model)) for one in made])
         elif rows:
-            record(using, [Change("create", model, "*", {}, {"statement": "insert", "rows": rows})])
+            record(using, [Change("create", model, ALL, {}, {"statement": "insert", "rows": rows})])
     return made
 
 
@@ -132,5 +132,5 @@ def _bulk_update(
             record(using, [written(one, "update", using, chosen) for one in objs])
         elif rows:
             noted = {"statement": "update", "rows": rows}
-            record(using, [Change("update", model, "*", {f.attname: (None, None) for f in chosen}, noted)])
+            record(using, [Change("update", model, ALL, {f.attname: (None, None) for f in chosen}, noted)])
     return rows

@@ -8,13 +8,10 @@ from typing import Any
 from django.db.models.signals import m2m_changed
 
 from affidavit.django.capture.marks import Pair, Shown
-from affidavit.django.capture.models import Change, is_captured, record
+from affidavit.django.capture.models import ALL, Change, is_captured, record
 from affidavit.django.capture.shown import mark
 
 __all__ = ["hear_relations"]
-
-ALL = "*"
-"""Stands for those that were related when a relation was cleared, which nobody has asked for."""
 
 
 def hear_relations(model: Any) -> None:

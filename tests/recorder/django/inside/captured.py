@@ -552,3 +552,14 @@ def test_resources_as_registered(name: str, events: Callable[..., list[Seen]]) -
         {"type": "plant", "id": key},
     ]
     assert "plot_id" not in events()[0].changes
+
+
+def test_an_id_that_is_not_the_key(name: str, events: Callable[..., list[Seen]]) -> None:
+    """Where the id of a resource is another field, a key alone is not taken for it."""
+    audit.register(Plant, type="plant", id="name")
+    try:
+        plant = Plant.objects.create(name=name)
+        Plant.objects.filter(pk=plant.pk).update(height=4)
+    finally:
+        audit.recorder.registered._classes.pop(Plant)
+    assert [(each.id, each.metadata) for each in events()] == [(name, {}), ("*", {"key": str(plant.pk)})]
