@@ -370,6 +370,7 @@ def test_the_product_stays_as_it_was(audit: Audit) -> None:
     assert "script-src" not in ours.headers["content-security-policy"]
     assert "default-src 'none'" in api.headers["content-security-policy"]
     assert "set-cookie" not in ours.headers
+    assert ours.headers["cache-control"] == api.headers["cache-control"] == "no-store"
 
 
 def test_a_cookie_of_ours_opens_nothing(product: App, audit: Audit) -> None:
