@@ -77,7 +77,7 @@ def test_a_real_server_has_every_event_once(programs: Programs, tmp_path: Path) 
             for number in range(20):
                 client.record("team.delete", actor=ME, resource=("team", number))
             assert client.flush(30)
-            body = client._body_of(
+            body, _row = client._made(
                 client.recorder.said("team.delete", {"actor": ME, "resource": ("team", 20)})
             )
             for _ in range(2):  # as after a crash of the client between the answer and its note of it

@@ -129,6 +129,16 @@ def ends(audit: Audit) -> None:
     audit.migrate("postgresql://h/d")  # type: ignore[call-arg]
 
 
+async def beside(audit: Audit, session: Session, awaited: psycopg.AsyncConnection[Any]) -> None:
+    """The worker beside the app, and what triggers are told."""
+    with audit.start():
+        audit.stop()
+    assert_type(audit.carry(session.connection()), None)
+    await audit.carry(awaited)
+    audit.start("data")  # type: ignore[call-arg]
+    audit.carry()  # type: ignore[call-overload]
+
+
 def page(audit: Audit) -> None:
     """Who may look, and where it is mounted."""
 

@@ -17,6 +17,7 @@ import pytest
 
 from affidavit import Audit
 from affidavit.errors import ConfigError
+from affidavit.recorder.client import AsyncAuditClient, AuditClient
 from affidavit.testing import AuditLog, make_tables, remove_triggers
 from affidavit.testing.audit_log.place import NotAwaited
 from tests.recorder.plugin.app import ME, OURS
@@ -70,6 +71,17 @@ def test_busy(audit: Audit, file: Path, audit_log: AuditLog) -> None:
     assert audit_log.one().reason == "not an owner"
     audit.record_now("team.seen", actor=ME)
     assert [each.action for each in audit_log] == ["team.delete", "team.seen"]
+
+
+def test_client(tmp_path: Path, audit_log: AuditLog) -> None:
+    """What a client has on its disk is recorded, though no server is there."""
+    client = AuditClient("http://127.0.0.1:9", "token", spool=tmp_path / "client.db", organization="acme")
+    client.record("team.update", actor=ME, changes={"name": ("Core", "Edge"), "password": ("a", "b")})
+    changes = {"name": ("Core", "Edge"), "password": ("[masked]", "[masked]")}
+    assert audit_log.one("team.update").changes == changes
+    asyncio.run(AsyncAuditClient(client).record("team.delete", actor=ME))
+    assert [each.action for each in audit_log] == ["team.update", "team.delete"]
+    client.close(0.0)
 
 
 ELSEWHERE = """

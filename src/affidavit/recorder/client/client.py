@@ -27,6 +27,7 @@ from affidavit.recorder.fields import Fields, Said
 from affidavit.recorder.forks import when_forked
 from affidavit.recorder.recorder import Recorder
 from affidavit.recorder.spool import LIMIT, DeadLetter, Spool
+from affidavit.recorder.watchers import watchers
 
 __all__ = ["AsyncAuditClient", "AuditClient"]
 
@@ -107,9 +108,9 @@ class AuditClient:
         self._put(self.recorder.said(action, fields))
 
     def _put(self, said: Said) -> None:
-        self._store(self._body_of(said))
+        self._store(self._made(said))
 
-    def _body_of(self, said: Said) -> bytes:
+    def _made(self, said: Said) -> tuple[bytes, Row]:
         key, now = said.fields.get("idempotency_key"), said.fields.get("occurred_at")
         key = uuid4().hex if key is None else key
         now = self._clock() if now is None else now
@@ -117,10 +118,13 @@ class AuditClient:
             said._replace(fields={**said.fields, "idempotency_key": key, "occurred_at": now})
         )
         (row,) = self.recorder.rows([draft], lambda _organization: bytes(32))
-        return _body(row, key, with_organization=self._names(said))
+        return _body(row, key, with_organization=self._names(said)), row
 
-    def _store(self, body: bytes) -> None:
+    def _store(self, made: tuple[bytes, Row]) -> None:
+        body, row = made
         self.spool.put([body])
+        for watcher in watchers:
+            watcher.put_aside([row])
         if self._closed:
             self.spool.close()  # it waits for the next client of this spool
         else:
@@ -213,8 +217,8 @@ class AsyncAuditClient:
     async def record(self, action: str | EventType, /, **fields: Unpack[Fields]) -> None:
         """See :meth:`AuditClient.record`."""
         # Made here: an ORM's object belongs to the thread and the task of its session.
-        body = self.client._body_of(self.client.recorder.said(action, fields))
-        await asyncio.to_thread(self.client._store, body)
+        made = self.client._made(self.client.recorder.said(action, fields))
+        await asyncio.to_thread(self.client._store, made)
 
     async def flush(self, seconds: float = 10.0) -> bool:
         """See :meth:`AuditClient.flush`."""
