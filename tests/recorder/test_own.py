@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 import threading
@@ -15,13 +16,14 @@ import pytest
 from sqlalchemy import create_engine, event, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import Session
-from sqlalchemy.pool import NullPool, QueuePool
+from sqlalchemy.pool import NullPool, QueuePool, StaticPool
 
 from affidavit.embed import Audit
 from affidavit.errors import ConfigError, SchemaMissing, StorageError
 from affidavit.recorder.fields import system
 from affidavit.recorder.own import MOST
 from affidavit.storage.sqlite.database import migrate_file
+from affidavit.testing import make_tables
 from tests.recorder.apps import App
 
 ME = system("tests")
@@ -253,3 +255,48 @@ def test_a_session_is_no_place_to_look_for_a_connection(app: App) -> None:
     engine.dispose()
     assert app.count() == 1
     audit.close()
+
+
+@pytest.mark.parametrize("end", ["commit", "rollback"])
+def test_in_memory_the_event_waits_for_the_end_of_the_transaction(end: str) -> None:
+    """There is one connection: what is denied meanwhile is stored when the transaction ends, either way."""
+    engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
+    make_tables(engine)
+    audit = audit_on(engine)
+    stored = text("SELECT action FROM affidavit_events ORDER BY action")
+    audit.record_now("team.seen", actor=ME)
+    with Session(engine) as session:
+        session.execute(text("CREATE TABLE teams (id INTEGER)"))
+        session.execute(text("INSERT INTO teams VALUES (1)"))
+        audit.denied("team.delete", actor=ME)
+        assert session.execute(stored).all() == [("team.seen",)]
+        getattr(session, end)()
+    with engine.connect() as connection:
+        assert connection.execute(stored).all() == [("team.delete",), ("team.seen",)]
+        assert connection.execute(text("SELECT count(*) FROM teams")).scalar() == (end == "commit")
+    audit.close()
+    engine.dispose()
+
+
+def test_in_memory_awaited() -> None:
+    """The same of an async engine, from the thread that waits for it."""
+
+    async def story() -> list[tuple[str]]:
+        engine = create_async_engine("sqlite+aiosqlite://", poolclass=StaticPool)
+        async with engine.connect() as connection:
+            await connection.run_sync(make_tables)
+        audit = audit_on(engine)
+        await audit.aio.record_now("team.seen", actor=ME)
+        async with engine.connect() as connection:
+            await connection.execute(text("CREATE TABLE teams (id INTEGER)"))
+            await connection.execute(text("INSERT INTO teams VALUES (1)"))
+            await audit.aio.denied("team.delete", actor=ME)
+            await connection.rollback()
+        await asyncio.to_thread(audit.close)
+        async with engine.connect() as connection:
+            found = await connection.execute(text("SELECT action FROM affidavit_events ORDER BY action"))
+            rows = [(row[0],) for row in found]
+        await engine.dispose()
+        return rows
+
+    assert asyncio.run(story()) == [("team.delete",), ("team.seen",)]
