@@ -166,9 +166,13 @@ class Audit:
         return self._record_now(self.recorder.draft(self._own_said(action, fields)))
 
     def denied(self, action: str | EventType, /, **fields: Unpack[Fields]) -> Recorded:
-        """Record that something was refused: :meth:`record_now` with the outcome ``failure``."""
+        """Record that somebody may not: :meth:`record_now` with the outcome ``failure``, and ``critical``.
+
+        Another severity is given as a field, or by the catalog with ``classified=False``.
+        """
         no_running_loop("denied")
-        return self._record_now(self.recorder.draft(self._own_said(action, {**fields, "outcome": "failure"})))
+        find_mapped(self.recorder)
+        return self._record_now(self.recorder.draft(self.recorder.refused(action, fields)))
 
     @contextmanager
     def attempt(self, target: Any, action: str | EventType, /, **fields: Unpack[Fields]) -> Iterator[None]:

@@ -20,6 +20,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
+from affidavit.core.catalog import Catalog, EventType
 from affidavit.embed import Audit
 from affidavit.errors import InvalidEvent, SpoolFull, StorageBusy, WrongTransaction
 from affidavit.recorder.fields import system
@@ -76,6 +77,34 @@ def test_an_event_of_its_own_stays_when_the_app_rolls_back(app: App, audit: Audi
         connection.execute("ROLLBACK")
     assert said(app) == [("invoice.refund", "failure", "not an owner")]
     assert resources(app) == [[("invoice", "7")]]
+
+
+class Quiet(Catalog, prefix="quiet"):
+    """What the classifier has no say on."""
+
+    peek = EventType("peek", "Looked", severity="info", classified=False)
+
+
+@pytest.mark.requirement("R100")
+@pytest.mark.parametrize(
+    ("action", "fields", "severity"),
+    [
+        ("invoice.refund", {}, "critical"),
+        ("invoice.refund", {"severity": "warning"}, "warning"),
+        (Quiet.peek, {}, "info"),
+        ("quiet.peek", {}, "info"),
+    ],
+)
+def test_what_somebody_may_not_is_critical(
+    tmp_path: Path, action: str | EventType, fields: Any, severity: str
+) -> None:
+    """Unauthorized access, unless the caller or the catalog says something else; awaited, too."""
+    app = sqlite_app(tmp_path)
+    audit = Audit(app.url, organization="acme", catalogs=[Quiet])
+    audit.denied(action, actor=ME, **fields)
+    asyncio.run(audit.aio.denied(action, actor=ME, **fields))
+    audit.close()
+    assert app.events("severity", "outcome") == [(severity, "failure")] * 2
 
 
 @pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK"])

@@ -164,7 +164,7 @@ def demand(who: Caller, permission: str) -> None:
         Forbidden: they may not.
     """
     if permission not in who.permissions:
-        audit.denied(permission, severity="critical", reason=f"lacks the permission {permission}")
+        audit.denied(permission, reason=f"lacks the permission {permission}")
         raise Forbidden(f"{who.person['name']} lacks the permission {permission}.")
 
 

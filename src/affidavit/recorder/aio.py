@@ -43,8 +43,7 @@ class Aio:
 
     async def denied(self, action: str | EventType, /, **fields: Unpack[Fields]) -> Recorded:
         """Record that something was refused; see :meth:`affidavit.embed.Audit.denied`."""
-        said = self._recorder.said(action, {**fields, "outcome": "failure"})
-        return await self._store(self._recorder.draft(said))
+        return await self._store(self._recorder.draft(self._recorder.refused(action, fields)))
 
     @asynccontextmanager
     async def attempt(

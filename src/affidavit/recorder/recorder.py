@@ -76,6 +76,18 @@ class Recorder:
         context = current()
         return Said(name, merged(fields, context.known() if context is not None else {}))
 
+    def refused(self, action: str | EventType, fields: Mapping[str, Any]) -> Said:
+        """What is to be recorded of something that somebody may not: a failure, and ``critical`` (R100).
+
+        Another severity is what the caller gives, or what the catalog says of a type that is not classified.
+
+        Raises:
+            TypeError: a keyword is no field.
+        """
+        known = self.catalogs.event_type(action.action if isinstance(action, EventType) else action)
+        severity = {"severity": "critical"} if known is None or known.classified else {}
+        return self.said(action, {**severity, **fields, "outcome": "failure"})
+
     def draft(self, said: Said, describe: Callable[[object], Resource | None] | None = None) -> Draft:
         """The draft of what was said.
 
