@@ -7,6 +7,7 @@ its rows is thrown away with an error.
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -125,7 +126,7 @@ def measure(
                     each for each in found.timings if (each.stack, each.engine) != (group.stack, group.engine)
                 ]
                 found.timings = [*kept, *_timings(group, times)]
-                found.timed = results.measured
+                found.timed = f"{results.measured}, with a load of {os.getloadavg()[0]:.0f} at the end."
                 write(found, path)
 
 

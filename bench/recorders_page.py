@@ -105,7 +105,7 @@ def cost(found: Comparison) -> Iterator[str]:
         yield from (f"### {place[0]}, on {place[1]}", "")
         yield from _table(head, rows)
         yield ""
-    yield f"Measured on {found.timed}."
+    yield f"Measured on {found.timed}"
 
 
 def _costs(of: Timing) -> list[str]:
@@ -130,8 +130,13 @@ def adapters(rows: Sequence[Row]) -> Iterator[str]:
             for row in chosen
         ],
     )
-    measured = sorted({row.measured for row in chosen})
-    yield from ("", f"Measured on {'; '.join(measured)}.")
+    loads: dict[str, list[float]] = {}
+    for row in chosen:
+        where, _, load = row.measured.rpartition(", load ")
+        loads.setdefault(where, []).append(float(load))
+    yield ""
+    for where, found in loads.items():
+        yield f"Measured on {where}, load {min(found):g} to {max(found):g}."
 
 
 def _results() -> list[Row]:
