@@ -1,4 +1,4 @@
-"""The pytest plugin in Django projects: in memory, in a file, on PostgreSQL, and by two workers."""
+"""The pytest plugin in Django projects: in memory with two workers, in a file, and on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def database(kind: str, folder: Path, request: pytest.FixtureRequest) -> dict[st
     return found
 
 
-@pytest.mark.parametrize("kind", ["memory", "file", "postgresql", "two workers"])
+@pytest.mark.parametrize("kind", ["in memory, two workers", "file", "postgresql"])
 def test_inside(tmp_path: Path, request: pytest.FixtureRequest, kind: str) -> None:
     """What ``plugin/django_cases.py`` promises holds."""
     done = run(
         "django_cases.py",
-        options=("--numprocesses", "2") if kind == "two workers" else ("-p", "no:xdist"),
+        options=("--numprocesses", "2") if kind.endswith("two workers") else ("-p", "no:xdist"),
         PROJECT_DATABASE=json.dumps(database(kind, tmp_path, request)),
         DJANGO_SETTINGS_MODULE="tests.recorder.plugin.django_settings",
     )
