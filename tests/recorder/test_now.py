@@ -85,7 +85,6 @@ class Quiet(Catalog, prefix="quiet"):
     peek = EventType("peek", "Looked", severity="info", classified=False)
 
 
-@pytest.mark.requirement("R100")
 @pytest.mark.parametrize(
     ("action", "fields", "severity"),
     [
