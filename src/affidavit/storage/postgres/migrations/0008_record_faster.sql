@@ -194,3 +194,47 @@ BEGIN
     RETURN actor_id;
 END
 $$;
+
+CREATE OR REPLACE FUNCTION affidavit_record_v1(
+    organization text, action text, occurred_at timestamptz DEFAULT NULL, outcome text DEFAULT NULL,
+    severity text DEFAULT NULL, source text DEFAULT NULL, project text DEFAULT NULL, parent_id uuid DEFAULT NULL,
+    idempotency_key text DEFAULT NULL, actor text DEFAULT NULL, resources text DEFAULT NULL, context text DEFAULT NULL,
+    changes text DEFAULT NULL, details text DEFAULT NULL, secret bytea DEFAULT NULL, id uuid DEFAULT NULL
+) RETURNS affidavit_recorded LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+#variable_conflict use_column
+DECLARE
+    clock timestamptz := clock_timestamp();
+    now bigint := (extract(epoch FROM clock) * 1000000)::bigint;
+    given boolean := idempotency_key IS NOT NULL OR id IS NOT NULL;
+    came affidavit_events;
+    checked boolean;
+BEGIN
+    -- One expression: each is made ready anew in every transaction, which costs more than to evaluate it.
+    came := ROW(NULL, 1, organization, project, action, coalesce(outcome, 'success'), coalesce(severity, 'info'),
+        coalesce(source, 'sql'), false, parent_id, NULL, NULL, coalesce(btrim(actor, E' \t\n\r'), '{}'),
+        coalesce(btrim(resources, E' \t\n\r'), '{}'), coalesce(btrim(context, E' \t\n\r'), '{}'),
+        coalesce(btrim(changes, E' \t\n\r'), '{}'), coalesce(btrim(details, E' \t\n\r'), '{}'), NULL, NULL, now);
+    checked := affidavit_check_words('', organization, action, came.outcome, came.severity, came.source, project);
+    came.actor_id := affidavit_check_groups('', came.actor, came.resources, came.context, came.changes, came.details);
+    came.secret := affidavit_check_secret('', secret);
+    came.id := affidavit_identify('', organization, occurred_at, idempotency_key, id, clock, now);
+    IF given THEN
+        INSERT INTO affidavit_events (id, version, organization, project, action, outcome, severity, source, imported,
+            parent_id, actor_id, actor, resources, context, changes, details, secret, recorded_at)
+        VALUES (came.id, 1, came.organization, came.project, came.action, came.outcome, came.severity, came.source, false,
+            came.parent_id, came.actor_id, came.actor, came.resources, came.context, came.changes, came.details, came.secret, now)
+        ON CONFLICT (organization, id) DO NOTHING;
+        IF NOT FOUND THEN
+            checked := affidavit_check_same('', came);
+            RETURN (came.id, true);
+        END IF;
+    ELSE
+        INSERT INTO affidavit_events (id, version, organization, project, action, outcome, severity, source, imported,
+            parent_id, actor_id, actor, resources, context, changes, details, secret, recorded_at)
+        VALUES (came.id, 1, came.organization, came.project, came.action, came.outcome, came.severity, came.source, false,
+            came.parent_id, came.actor_id, came.actor, came.resources, came.context, came.changes, came.details, came.secret, now);
+    END IF;
+    INSERT INTO affidavit_pending (organization, id) VALUES (came.organization, came.id);
+    RETURN (came.id, false);
+END
+$$;
