@@ -152,6 +152,59 @@ class Audit:
             raise TypeError("record(session, ...): the action is missing")
         return adapter.record(self.recorder, target, [self.recorder.said(action, fields)], self._schema)
 
+    @overload
+    def record_many(
+        self, target: Unit, action: str | EventType, events: Iterable[Fields], /, **common: Unpack[Fields]
+    ) -> None: ...
+
+    @overload
+    def record_many(
+        self,
+        target: AwaitedConnection,
+        action: str | EventType,
+        events: Iterable[Fields],
+        /,
+        **common: Unpack[Fields],
+    ) -> Awaitable[list[Recorded]]: ...
+
+    @overload
+    def record_many(
+        self,
+        target: BlockingConnection,
+        action: str | EventType,
+        events: Iterable[Fields],
+        /,
+        **common: Unpack[Fields],
+    ) -> list[Recorded]: ...
+
+    def record_many(
+        self, target: Any, action: str | EventType, events: Iterable[Fields], /, **common: Unpack[Fields]
+    ) -> list[Recorded] | Awaitable[list[Recorded]] | None:
+        """Record several events of one action in one statement: all of them, or none.
+
+        Sessions do so by themselves with what :meth:`record` collected; for connections a hundred events
+        cost a fraction of a hundred calls.
+
+        Args:
+            target: see :meth:`record`.
+            action: of all of them.
+            events: the fields of each, such as ``{"resource": team, "changes": {...}}``; on a connection at
+                most 1,000.
+            **common: fields of all of them; those of an event win.
+
+        Returns:
+            See :meth:`record`, in the order of the events.
+
+        Raises:
+            InvalidEvent: one of them breaks a rule; none was written.
+            TooLarge: they are too many for one call; none was written.
+            TypeError: see :meth:`record`.
+            WrongTransaction: see :meth:`record`.
+        """
+        adapter = adapter_of(target)
+        said = [self.recorder.said(action, {**common, **fields}) for fields in events]
+        return adapter.record(self.recorder, target, said, self._schema)
+
     def record_now(self, action: str | EventType, /, **fields: Unpack[Fields]) -> Recorded:
         """Record an event in a transaction of its own, durable on return.
 

@@ -30,6 +30,7 @@ def sessions(
 ) -> None:
     """Sessions write later, and give nothing to wait for."""
     assert_type(audit.record(session, "team.update", actor=ME), None)
+    assert_type(audit.record_many(session, "team.update", [{"resource": ("team", 7)}], actor=ME), None)
     assert_type(audit.record(scoped, "team.update", actor=ME), None)
     assert_type(audit.record(awaited, "team.update", actor=ME), None)
     assert_type(audit.record(awaited_scoped, "team.update", actor=ME), None)
@@ -40,6 +41,7 @@ def connections(
 ) -> None:
     """Connections write at once and say what became of it."""
     assert_type(audit.record(lite, "team.update", actor=ME), list[Recorded])
+    assert_type(audit.record_many(lite, "team.update", [{"actor": ME}], severity="info"), list[Recorded])
     assert_type(audit.record(pg, "team.update", actor=ME), list[Recorded])
     assert_type(audit.record(alchemy, "team.update", actor=ME), list[Recorded])
 
@@ -49,6 +51,7 @@ async def awaited_connections(
 ) -> None:
     """What is awaited says so: an event that nobody awaits is found by the checker."""
     assert_type(audit.record(lite, "team.update", actor=ME), Awaitable[list[Recorded]])
+    assert_type(audit.record_many(lite, "team.update", [{"actor": ME}]), Awaitable[list[Recorded]])
     assert_type(audit.record(pg, "team.update", actor=ME), Awaitable[list[Recorded]])
     assert_type(await audit.record(alchemy, "team.update", actor=ME), list[Recorded])
 
@@ -56,6 +59,7 @@ async def awaited_connections(
 def refused(audit: Audit, session: Session) -> None:
     """A text where the session goes, a field that there is not, and a value of another type."""
     audit.record("team.update", actor=ME)  # type: ignore[call-overload]
+    audit.record_many(session, "team.update", [{"who": ME}])  # type: ignore[typeddict-unknown-key]
     audit.record(session, "team.update", who=ME)  # type: ignore[call-overload]
     audit.record(session, "team.update", actor=ME, outcome="maybe")  # type: ignore[call-overload]
     audit.record(session, 7, actor=ME)  # type: ignore[call-overload]

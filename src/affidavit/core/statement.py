@@ -203,6 +203,8 @@ def postgres_steps(drafts: Sequence[Draft], prepare: Prepare) -> Steps:
 
 
 def _postgres_call(calls: Sequence[tuple[Any, ...]]) -> Steps:
+    if not calls:
+        return []
     if len(calls) == 1:
         answer = yield Statement(_ONE, calls[0], returns=True)
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Collection, Iterator, Mapping
+from collections.abc import Awaitable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
@@ -69,6 +69,32 @@ class DjangoAudit(Audit):
         said = self.recorder.said(action, fields)
         target = connections[using or self._alias(fields.get("resource"))]
         return self._adapter.record(self.recorder, target, [said], self._schema)[0]
+
+    def record_many(  # type: ignore[override]
+        self,
+        action: str | EventType,
+        events: Iterable[Fields],
+        /,
+        *,
+        using: str | None = None,
+        **common: Unpack[Fields],
+    ) -> list[Recorded]:
+        """Record several events of one action in the current atomic block, in one statement: all or none.
+
+        Args:
+            action: of all of them.
+            events: the fields of each, at most 1,000.
+            using: alias of the database whose block it is; by default that of the first one's resource.
+            **common: fields of all of them; those of an event win.
+
+        Raises:
+            InvalidEvent: one of them breaks a rule; none was written.
+            WrongTransaction: see :meth:`record`.
+        """
+        said = [self.recorder.said(action, {**common, **fields}) for fields in events]
+        first = said[0].fields.get("resource") if said else None
+        target = connections[using or self._alias(first)]
+        return self._adapter.record(self.recorder, target, said, self._schema)
 
     @contextmanager
     def attempt(  # type: ignore[override]

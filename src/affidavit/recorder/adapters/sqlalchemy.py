@@ -143,15 +143,25 @@ def check(connection: Connection) -> None:
         raise WrongTransaction(
             "Events cannot be recorded in a two-phase transaction: its parts commit apart."
         )
+    if not _is_alone(connection):
+        return
+    if not connection.in_transaction():
+        # Nothing was executed yet. What the app does at the beginning of a transaction may say BEGIN.
+        begun = connection.begin()
+        if not _is_alone(connection):
+            return
+        begun.rollback()
+    raise WrongTransaction(AUTOCOMMIT)
+
+
+def _is_alone(connection: Connection) -> bool:
+    """Whether each statement commits by itself."""
     below: Any = connection.connection.dbapi_connection
-    if connection.dialect.name == "sqlite":
-        # Without an isolation level, an app that says BEGIN itself has its transaction nevertheless.
-        begun = getattr(connection.connection.driver_connection, "in_transaction", False)
-        alone = below.isolation_level is None and not begun
-    else:
-        alone = bool(getattr(below, "autocommit", False))
-    if alone:
-        raise WrongTransaction(AUTOCOMMIT)
+    if connection.dialect.name != "sqlite":
+        return bool(getattr(below, "autocommit", False))
+    # Without an isolation level, an app that says BEGIN itself has its transaction nevertheless.
+    in_transaction = getattr(connection.connection.driver_connection, "in_transaction", False)
+    return below.isolation_level is None and not in_transaction
 
 
 class ConnectionAdapter:

@@ -7,6 +7,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import psycopg
 import pytest
@@ -97,6 +98,22 @@ def test_manual_transaction(name: str) -> None:
     finally:
         transaction.set_autocommit(True)
     assert both(name) == (1, 1)
+
+
+def test_many_at_once(name: str) -> None:
+    """A hundred of one action share the fate of the block; where one is refused none is there."""
+    events: list[Any] = [{"resource": ("team", number)} for number in range(100)]
+    with transaction.atomic():
+        Team.objects.create(name=name)
+        answers = audit.record_many("team.create", events, actor=system("test"), reason=name)
+    assert both(name) == (1, 100)
+    assert len({answer.id for answer in answers}) == 100
+    with suppress(InvalidEvent), transaction.atomic():
+        Team.objects.create(name=name)
+        audit.record_many(
+            "team.create", [*events, {"project": "x" * 9_999}], actor=system("test"), reason=name
+        )
+    assert both(name) == (1, 100)
 
 
 def test_outside_of_a_block(name: str) -> None:
