@@ -163,6 +163,22 @@ class Served:
 
         return int(eventually(one, lambda: f"{self.workers()}: {self.log.read_text()}"))
 
+    def reloaded(self, module: str, worker: int) -> int:
+        """Change a module until the server has seen it and the worker is gone; the next worker.
+
+        Whoever watches files may look for the first time after the first change.
+        """
+        path = self.app.folder / module
+        text = path.read_text()
+
+        def gone() -> bool:
+            path.with_suffix(".new").write_text(f"{text}\n# changed at {time.monotonic()}\n")
+            path.with_suffix(".new").replace(path)
+            return worker not in self.workers()
+
+        eventually(gone, lambda: f"no reload: {self.log.read_text()}")
+        return self.one_worker(beside=worker)
+
     def sealed(self, events: int) -> None:
         """Wait until that many events are recorded, and each has its leaf."""
         settings = Settings(data_dir=self.keys, database=self.app.url)

@@ -53,9 +53,7 @@ def test_a_server_that_reloads_has_a_worker_again(sqlite: App) -> None:
     with served(sqlite, f"{UVICORN} --reload") as app:
         app.recorded("a")
         first = app.one_worker()
-        module = app.app.folder / "served.py"
-        module.write_text(module.read_text() + "\n# changed\n")
-        second = app.one_worker(beside=first)
+        second = app.reloaded("served.py", first)
         assert parent_of(second) != app.process.pid
         app.recorded("b")
         app.sealed(2)

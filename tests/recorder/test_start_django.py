@@ -52,10 +52,9 @@ def test_runserver_has_one_worker_also_after_a_reload(sqlite: App) -> None:
         first = app.one_worker()
         app.sealed(1)
         assert parent_of(first) != app.process.pid
-        module = sqlite.folder / "project_wsgi.py"
-        module.write_text(WSGI + "\n# changed\n")
-        second = app.one_worker(beside=first)
-        assert parent_of(second) != parent_of(first)
+        before = parent_of(first)
+        second = app.reloaded("project_wsgi.py", first)
+        assert parent_of(second) != before
         app.sealed(2)
         os.killpg(app.process.pid, signal.SIGTERM)
         app.process.wait(60)
