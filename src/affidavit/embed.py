@@ -386,7 +386,14 @@ class Audit:
         if companion is not None:
             companion.stop()
 
-    def ui(self, *, authorize: Authorize, login_url: str | None = None, **settings: Any) -> Mounted:
+    def ui(
+        self,
+        *,
+        authorize: Authorize,
+        login_url: str | None = None,
+        back: tuple[str, str] | None = None,
+        **settings: Any,
+    ) -> Mounted:
         """The page and the API as an ASGI application, to mount in FastAPI, Starlette or any other.
 
         Nothing is opened before the first request, in each process by itself; :meth:`close` closes it.
@@ -396,6 +403,7 @@ class Audit:
                 ``None`` where nobody is signed in. It may be async; where it is not, it runs in a thread.
             login_url: where the app signs people in; it gets the address to come back to as ``next``.
                 ``None``: the page says that they have to sign in, with status 401.
+            back: text and address of a link to the app, such as ``("Settings", "/settings")``.
             **settings: see :meth:`settings`.
 
         Raises:
@@ -404,10 +412,14 @@ class Audit:
         """
         if not callable(self._database):
             self.settings(**settings)  # what is wrong is said when the app starts
-        return self._page(authorize, login_url, settings)
+        return self._page(authorize, login_url, back, settings)
 
     def _page(
-        self, authorize: Authorize, login_url: str | Callable[[], str] | None, settings: Mapping[str, Any]
+        self,
+        authorize: Authorize,
+        login_url: str | Callable[[], str] | None,
+        back: tuple[str, str | Callable[[], str]] | None,
+        settings: Mapping[str, Any],
     ) -> Mounted:
         try:
             from affidavit.mount.page import make_page
@@ -423,6 +435,7 @@ class Audit:
             authorize=authorize,
             login_url=login_url,
             organization=self.recorder.organization,
+            back=back,
         )
         self._pages.append(page)
         return page

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import logging
 import re
@@ -26,6 +27,7 @@ from affidavit.access.viewers import Viewer
 from affidavit.core.catalog import Catalog, EventType
 from affidavit.core.event import Actor
 from affidavit.embed import Audit
+from affidavit.errors import ConfigError
 from affidavit.recorder.middleware.asgi import AuditMiddleware
 from affidavit.storage.sqlite.database import migrate_file
 from tests.recorder.apps import App
@@ -165,6 +167,27 @@ def test_whoever_is_not_signed_in_is_sent_to_the_login(audit: Audit, login_url: 
         api = client.get("/audit/api/v1/events")
         assert api.status_code == 401
         assert api.json()["type"] == "urn:affidavit:error:not_signed_in"
+
+
+def test_there_is_a_way_back_to_the_product(audit: Audit) -> None:
+    """Text and address are the product's, whatever they hold; on each page, or on none."""
+    record(audit, "user.create")
+    with browser(host(audit, back=("<b>Team & settings", "/team?a=1&b=2"))) as client:
+        for path in ("/audit/", "/audit/?search=nothing"):
+            link = re.search(r'<a class="back" href="([^"]*)"><bdi>([^<]*)</bdi></a>', client.get(path).text)
+            assert link is not None
+            assert [html.unescape(each) for each in link.groups()] == ["/team?a=1&b=2", "<b>Team & settings"]
+    with browser(host(audit)) as client:
+        assert 'class="back"' not in client.get("/audit/").text
+
+
+@pytest.mark.parametrize(
+    "back", ["/team", ("Team",), ("", "/team"), ("Team", "javascript:alert(1)"), ("Team", "team")]
+)
+def test_a_way_back_that_is_none_is_refused_at_once(audit: Audit, back: Any) -> None:
+    """When the page is mounted, with rule and value."""
+    with pytest.raises(ConfigError, match="back must be a text and an address"):
+        audit.ui(authorize=lambda _: None, back=back)
 
 
 def test_without_a_login_address_the_page_says_so(audit: Audit) -> None:

@@ -18,6 +18,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from affidavit.access.viewers import Viewer
 from affidavit.core.event import MAX_BATCH_BYTES
+from affidavit.django.addresses import keep_prefix
 from affidavit.errors import AccessRefused, NotFound
 from affidavit.mount.asgi import Mounted, inner_scope
 from affidavit.mount.asking import Authorize, checked
@@ -41,6 +42,7 @@ def urls_of(page: Mounted, authorize: Authorize, namespace: str) -> tuple[list[A
 def _view(page: Mounted, authorize: Authorize) -> Callable[..., HttpResponseBase]:
     def view(request: Any, rest: str = "", **_of_the_route: Any) -> HttpResponseBase:
         scope = _scope(request, rest)
+        keep_prefix()
         exchange = Exchange(page.answer, scope, _body(request), lambda: _asked(authorize, request))
         status, headers, streams = exchange.begin()
         return _response(request, exchange, status, headers, streams=streams)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from django.db import connections, router, transaction
-from django.shortcuts import resolve_url
 from django.utils.functional import SimpleLazyObject
 
 from affidavit.core.catalog import EventType
 from affidavit.core.event import Draft
 from affidavit.core.row import Recorded
+from affidavit.django.addresses import url_of
 from affidavit.django.aio import DjangoAio
 from affidavit.django.capture.install import capture
 from affidavit.django.capture.models import spelled
@@ -203,6 +204,7 @@ class DjangoAudit(Audit):
         *,
         authorize: Authorize,
         login_url: str | None = None,
+        back: tuple[str, str] | None = None,
         namespace: str = "affidavit",
         **settings: Any,
     ) -> tuple[list[Any], str, str]:
@@ -215,14 +217,16 @@ class DjangoAudit(Audit):
                 nobody is signed in. It may be async, and may raise ``PermissionDenied`` and ``Http404``.
             login_url: where the project signs people in: an address, or the name of a URL. ``None``: the page
                 says that they have to sign in, with status 401.
+            back: text of a link to the project, and its address or the name of a URL.
             namespace: of the URLs; ``reverse("affidavit:page")`` is the page.
             **settings: see :meth:`settings`.
 
         Raises:
             ConfigError: an argument breaks its rule, or a package is missing: ``affidavit[web]``.
         """
-        address = None if login_url is None else lambda: resolve_url(login_url)
-        page = self._page(authorize, address, settings)
+        address = None if login_url is None else partial(url_of, login_url)
+        way_back = None if back is None else (back[0], partial(url_of, back[1]))
+        page = self._page(authorize, address, way_back, settings)
         from affidavit.django.page import urls_of
 
         return urls_of(page, authorize, namespace)

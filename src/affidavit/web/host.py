@@ -36,10 +36,20 @@ class Host(msgspec.Struct, frozen=True):
         login_url: where people sign in, or a function that knows; ``None``: the page only says that they
             have to.
         organization: of viewers who name none.
+        back: what the way back to the product is called, and its address, or a function that knows.
     """
 
     login_url: str | Callable[[], str] | None = None
     organization: str | None = None
+    back: tuple[str, str | Callable[[], str]] | None = None
+
+    @property
+    def way_back(self) -> tuple[str, str] | None:
+        """Text and address of the link to the product."""
+        if self.back is None:
+            return None
+        text, address = self.back
+        return text, address if isinstance(address, str) else address()
 
     def login(self, wanted: str) -> str | None:
         """The address to sign in at, and to come back from to what was wanted."""

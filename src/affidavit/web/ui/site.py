@@ -114,7 +114,11 @@ class Site:
     ) -> Response:
         """A page."""
         page = self._templates.get_template(template).render(
-            links=self.links(request), visitor=_shown(visitor), signs_out=self.host is None, **values
+            links=self.links(request),
+            visitor=_shown(visitor),
+            signs_out=self.host is None,
+            way_back=None if self.host is None else self.host.way_back,
+            **values,
         )
         body = page.encode("utf-8", "replace")
         return Response(body, status, headers=dict(HEADERS), media_type="text/html")

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from typing import Any, cast
+from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
@@ -20,7 +21,7 @@ from django.db import connection, connections
 from django.http import Http404, HttpResponse
 from django.test import AsyncClient, Client
 from django.test.utils import override_settings, setup_test_environment, teardown_test_environment
-from django.urls import include, path, reverse
+from django.urls import clear_script_prefix, include, path, reverse, set_script_prefix
 
 from affidavit.access.viewers import Viewer
 from affidavit.core.event import Actor
@@ -80,7 +81,7 @@ def audit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DjangoAudit]:
     pages = [
         path("login/", lambda request: HttpResponse("the login"), name="login"),
         path("own/", lambda request: HttpResponse("of the project")),
-        path(AT[1:], made.urls(authorize=who, login_url="login")),
+        path(AT[1:], made.urls(authorize=who, login_url="login", back=("The project", "login"))),
         path("awaited/", made.urls(authorize=who_awaited, namespace="awaited")),
         path("refused/", made.urls(authorize=refused, namespace="refused")),
         path("bare", made.urls(authorize=who, namespace="bare")),
@@ -158,7 +159,8 @@ def test_the_page_stands_below_its_address(audit: DjangoAudit, kind: str, user: 
         page = browser.get(f"{at}?action=user.create")
         assert page.status_code == 200
         found = set(re.findall(r'(?:href|action)="([^"#][^"]*)"', page.content.decode()))
-        assert {each for each in found if not each.startswith(at)} == set()
+        back = {"/login/"} if at == AT else set()  # by its name, as in the project's templates
+        assert {each for each in found if not each.startswith(at)} == back
         assert any("/events/0" in each for each in found)
         for address in sorted(found):
             if "format=bundle" not in address:  # nothing is signed here
@@ -324,10 +326,16 @@ def test_the_project_stays_as_it_was(audit: DjangoAudit, kind: str, user: User) 
 def test_a_prefix_that_a_server_took_off(audit: DjangoAudit, user: User) -> None:
     """SCRIPT_NAME is part of every address."""
     browser = Asking("wsgi", user)
-    page = browser.client.get(AT, SCRIPT_NAME="/proxy")
+    set_script_prefix("/proxy/")  # as the handler of a server does
+    try:
+        page = browser.client.get(AT, SCRIPT_NAME="/proxy")
+        login = Asking("wsgi").client.get(AT, SCRIPT_NAME="/proxy")
+    finally:
+        clear_script_prefix()
+    assert login["location"].startswith(f"/proxy/login/?next=%2Fproxy{quote(AT, safe='')}")
     found = set(re.findall(r'(?:href|action)="([^"#][^"]*)"', page.content.decode()))
     assert found
-    assert {each for each in found if not each.startswith(f"/proxy{AT}")} == set()
+    assert {each for each in found if not each.startswith(f"/proxy{AT}")} == {"/proxy/login/"}
 
 
 def test_hosts_are_checked(audit: DjangoAudit, kind: str, user: User) -> None:
