@@ -211,12 +211,12 @@ def _add_hundreds(results: Results, where: str, group: Group, times: Times) -> N
         if group.engine == "PostgreSQL"
         else (("together", "hand"), "an executemany", 1.2)
     )
-    # A session puts together what it was told; elsewhere each call of record is a statement of its own.
-    ours = ("together" if group.stack in AT_ONCE else "hundred", "ours")
+    # A session puts together what it was told; elsewhere record_many does.
+    ours = ("together", "ours")
     note = times.of_cpu(ours, beside)
     if group.stack not in AT_ONCE:
-        at_once = paired(times.clock["together", "ours"], times.clock[beside])
-        note += f"; in one call of the adapter, which has no public name, {at_once:.2f}x"
+        apart = paired(times.clock["hundred", "ours"], times.clock[beside])
+        note += f"; {HUNDRED} calls of record {apart:.2f}x"
     results.add(
         at_most_ratio(
             f"{HUNDRED} events in a transaction, {where}, beside {words} by hand",

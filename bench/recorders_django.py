@@ -240,18 +240,16 @@ class OnDjango:
 
     def together(self, times: int) -> None:
         """A change and a hundred events at once."""
-        from django.db import connection, transaction
+        from django.db import transaction
 
         for number in range(1, times + 1):
             with transaction.atomic():
                 self.models.Customer.objects.filter(pk=number).update(seats=9)
                 keys = range(1, HUNDRED + 1)
                 if self.side == "ours":
-                    from bench.recorders_ours import said_of
+                    from bench.recorders_ours import fields_of
 
-                    self.audit._adapter.record(
-                        self.audit.recorder, connection, said_of(self.audit, keys, NAME, CHANGES), "public"
-                    )
+                    self.audit.record_many(ACTION, fields_of(keys, NAME, CHANGES))
                 else:
                     self.models.Event.objects.bulk_create(
                         self.models.Event(**self._row(key, NAME, CHANGES)) for key in keys

@@ -7,11 +7,9 @@ from typing import Any
 
 from affidavit.core.event import Actor, Request
 from affidavit.embed import Audit
-from affidavit.recorder.adapters.dispatch import adapter_of
-from affidavit.recorder.fields import Said
 from bench.recorders_by_hand import ACTION, ACTOR, CONTEXT
 
-__all__ = ["known", "opened", "record_together", "said_of"]
+__all__ = ["fields_of", "known", "opened", "record_together"]
 
 
 def known() -> dict[str, Any]:
@@ -29,17 +27,13 @@ def opened(database: Any) -> Audit:
     return Audit(database, organization="acme")
 
 
-def said_of(
-    audit: Audit, keys: Iterable[int], name: str, changes: Mapping[str, tuple[Any, Any]]
-) -> list[Said]:
-    """An event for each customer, as the adapters take several."""
-    return [
-        audit.recorder.said(ACTION, {"resource": ("customer", key, name), "changes": changes}) for key in keys
-    ]
+def fields_of(keys: Iterable[int], name: str, changes: Mapping[str, tuple[Any, Any]]) -> list[Any]:
+    """The fields of an event for each customer."""
+    return [{"resource": ("customer", key, name), "changes": changes} for key in keys]
 
 
 def record_together(
     audit: Audit, target: Any, keys: Iterable[int], name: str, changes: Mapping[str, tuple[Any, Any]]
 ) -> Any:
-    """Record an event for each customer by one call of the adapter, the one that a session's commit makes."""
-    return adapter_of(target).record(audit.recorder, target, said_of(audit, keys, name, changes), "public")
+    """Record an event for each customer by one call."""
+    return audit.record_many(target, ACTION, fields_of(keys, name, changes))
