@@ -336,11 +336,11 @@ def test_a_kill_in_the_middle_leaves_no_half_backup(site: Site) -> None:
     """SIGKILL while the files are copied: the folder is not there, and the next try makes it."""
     folder = site.program.folder / "cut"
     for delay in (0.3, 0.6, 0.9):
-        process = site.program.start("backup", str(folder))
+        process = site.program.start("backup", str(folder), start_new_session=True)
         try:
             process.wait(delay)
         except Exception:  # noqa: BLE001 - it still runs: that is the moment
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)  # with the process of its own that copies
             process.wait()
         if folder.exists():
             shutil.rmtree(folder)
