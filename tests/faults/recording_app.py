@@ -120,15 +120,20 @@ IMPORTED = {
 KINDS = {"driver": on_driver, "session": on_session, "django": on_django}
 
 
+def say(*words: object) -> None:
+    """A line in one piece: whoever is killed has said all of it or nothing."""
+    os.write(1, f"{' '.join(map(str, words))}\n".encode())
+
+
 def live(transaction: Transaction, life: int, halt: int) -> None:
     """Record until somebody comes and kills."""
-    print("pid", os.getpid(), flush=True)
+    say("pid", os.getpid())
     for number in itertools.count():
         with transaction(keys_of(life, number)):
             if number == halt:
-                print("open", flush=True)
+                say("open")
                 time.sleep(3_600)
-        print(number, flush=True)
+        say(number)
 
 
 def main(kind: str, url: str) -> None:
@@ -147,7 +152,7 @@ def main(kind: str, url: str) -> None:
                 traceback.print_exc()
             finally:
                 os._exit(1)
-        print("died", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+        say("died", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 
 
 if __name__ == "__main__":
