@@ -1,7 +1,8 @@
 """``Audit``: the audit log inside an app, in the app's own transactions. The composition root for apps.
 
 Recording needs ``msgspec`` and the app's own driver, nothing else: what the server needs is imported only by
-the methods that use it.
+the methods that use it. It is long because the whole face of the library stands here with its overloads and
+what people read about each call; the work is done by the parts that it puts together.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from abc import ABC, abstractmethod
 from typing import Any
 
 import aiosqlite
@@ -53,7 +54,7 @@ def sound(app: App) -> int:
     return len(rows)
 
 
-class Port:
+class Port(ABC):
     """One connection or session of an app; each change is a row of ``teams``, each event speaks of one."""
 
     def __init__(self, app: App, audit: Audit) -> None:
@@ -62,12 +63,13 @@ class Port:
         self.target: Any = None
         self.base = 0
 
+    @abstractmethod
     async def open(self) -> None:
         """Connect."""
 
+    @abstractmethod
     async def say(self, statement: str) -> Any:
         """Execute a statement."""
-        raise NotImplementedError
 
     async def change(self, number: int) -> None:
         """Change something."""
@@ -116,7 +118,7 @@ class Port:
 
     async def backend(self) -> int:
         """The process of PostgreSQL that serves it."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} has no process that serves it")
 
 
 class Sqlite3(Port):

@@ -2,6 +2,8 @@
 
 A walk goes through the months in a few parts. In each it takes a window of ids from one index, tests them on
 others, and fetches the rows that are left: one statement, bounded by the window. It can stop between any two.
+
+It is long because a walk and the three ways in which it takes a window share one state: where it stands.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import TypedDict, Unpack, overload
@@ -35,11 +36,12 @@ class Filters(TypedDict, total=False):
     outcome: Outcome
 
 
-class Questions:
+class Questions(ABC):
     """``one``, ``all`` and ``none``, ``len`` and iteration, over what :meth:`_events` gives."""
 
+    @abstractmethod
     def _events(self) -> Sequence[RecordedEvent]:
-        raise NotImplementedError
+        """What is asked about, oldest first."""
 
     def all(
         self,
